@@ -1,0 +1,1 @@
+//! The pure heart of the control plane: state, commands, apply, scheduler, duties.

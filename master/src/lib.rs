@@ -1,0 +1,1 @@
+//! The master process: Raft, storage, leadership, services.

@@ -1,0 +1,1 @@
+//! The channel that follows the leader.

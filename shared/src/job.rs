@@ -1,0 +1,292 @@
+//! What a user submits.
+//!
+//! A specification is immutable once it is in the log. It never names anything
+//! that depends on who is alive; paths in it are absolute.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ParseIdError;
+use crate::limits;
+
+/// Default number of partitions.
+pub const REDUCERS_DEFAULT: u32 = 4;
+/// Default split size in bytes: 32 MiB.
+pub const SPLIT_BYTES_DEFAULT: u64 = 32 * 1024 * 1024;
+/// Default number of failures that end a job.
+pub const ATTEMPTS_DEFAULT: u8 = 4;
+/// Default priority, of 0 to 100.
+pub const PRIORITY_DEFAULT: u8 = 50;
+
+/// A machine as far as plain paths go: boot id and mount namespace. Two
+/// processes with the same identity see the same files under the same names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostIdentity(pub String);
+
+/// Who sees a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Visibility {
+    /// Every worker (`file:///x`): a shared file system.
+    Everyone,
+    /// Workers of one machine only: a plain path.
+    Host(HostIdentity),
+}
+
+/// An input pattern: a path or a glob, absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputPattern {
+    /// Absolute path; `*`, `?` and `[...]` make it a glob unless such a file exists.
+    pub path: String,
+    /// As the user wrote it; programs that print file names print this form.
+    pub display: String,
+    /// Who sees it.
+    pub visibility: Visibility,
+}
+
+/// Where a job's output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputLocation {
+    /// A directory that must not exist yet.
+    Directory {
+        /// Absolute path.
+        path: String,
+        /// As the user wrote it.
+        display: String,
+        /// Who sees it.
+        visibility: Visibility,
+    },
+}
+
+/// How bytes become records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputFormat {
+    /// Lines.
+    Text,
+    /// Records of a CSV file with a header.
+    Csv,
+    /// One record a file.
+    WholeFile,
+    /// Records of so many bytes.
+    Fixed(u32),
+}
+
+impl fmt::Display for InputFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Csv => f.write_str("csv"),
+            Self::WholeFile => f.write_str("whole-file"),
+            Self::Fixed(bytes) => write!(f, "fixed:{bytes}"),
+        }
+    }
+}
+
+impl FromStr for InputFormat {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ParseIdError {
+            text: text.to_owned(),
+            expected: "a format: text, csv, whole-file or fixed:N",
+        };
+        match text {
+            "text" => Ok(Self::Text),
+            "csv" => Ok(Self::Csv),
+            "whole-file" => Ok(Self::WholeFile),
+            _ => text
+                .strip_prefix("fixed:")
+                .and_then(|digits| digits.parse().ok())
+                .filter(|&bytes| bytes > 0)
+                .map(Self::Fixed)
+                .ok_or_else(error),
+        }
+    }
+}
+
+/// How the scheduler chooses among workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Policy {
+    /// Where the data are, within a bounded wait.
+    #[default]
+    Locality,
+    /// The worker with the most free room.
+    LeastLoaded,
+    /// In turn.
+    RoundRobin,
+    /// By a seeded draw.
+    Random,
+    /// By observed throughput.
+    Score,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Locality => "locality",
+            Self::LeastLoaded => "least-loaded",
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+            Self::Score => "score",
+        })
+    }
+}
+
+impl FromStr for Policy {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [
+            Self::Locality,
+            Self::LeastLoaded,
+            Self::RoundRobin,
+            Self::Random,
+            Self::Score,
+        ]
+        .into_iter()
+        .find(|policy| policy.to_string() == text)
+        .ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            expected: "a policy: locality, least-loaded, round-robin, random or score",
+        })
+    }
+}
+
+/// One map-shuffle-reduce pass of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSpec {
+    /// Name in the workers' catalogue.
+    pub program: String,
+    /// Parameters as text; the program's catalogue entry gives them types.
+    pub parameters: BTreeMap<String, String>,
+    /// Partitions, 1 to [`limits::REDUCERS_MAX`].
+    pub reducers: u32,
+}
+
+/// A whole job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// For people; need not be unique.
+    pub name: String,
+    /// For people.
+    pub comment: String,
+    /// What the first step reads.
+    pub inputs: Vec<InputPattern>,
+    /// How the inputs' bytes become records.
+    pub format: InputFormat,
+    /// Bytes of one split, at least 1.
+    pub split_bytes: u64,
+    /// At least one; a later one reads what the one before wrote.
+    pub steps: Vec<StepSpec>,
+    /// Where the last step's output goes.
+    pub output: OutputLocation,
+    /// Whether an output that the plan found may be replaced.
+    pub overwrite: bool,
+    /// 0 to 100; higher goes first.
+    pub priority: u8,
+    /// Placement.
+    pub policy: Policy,
+    /// Failures of one task that fail the job, at least 1.
+    pub attempts_max: u8,
+    /// Milliseconds from submission after which the job fails.
+    pub timeout_ms: Option<u64>,
+}
+
+/// Why a specification is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("job specification: {field}: {problem}")]
+pub struct SpecError {
+    /// The field.
+    pub field: String,
+    /// What is wrong with it and what it may be.
+    pub problem: String,
+}
+
+impl JobSpec {
+    /// Checks every bound that does not need the catalogue or a file system.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its bounds.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let fail = |field: &str, problem: String| {
+            Err(SpecError {
+                field: field.to_owned(),
+                problem,
+            })
+        };
+        for (field, text) in [("name", &self.name), ("comment", &self.comment)] {
+            let bytes_max = if field == "name" {
+                limits::NAME_BYTES_MAX
+            } else {
+                4096
+            };
+            if text.len() > bytes_max || text.chars().any(char::is_control) {
+                return fail(
+                    field,
+                    format!("at most {bytes_max} bytes and no control characters"),
+                );
+            }
+        }
+        if self.inputs.is_empty() || self.inputs.len() > limits::INPUTS_MAX {
+            return fail("input", format!("1 to {} patterns", limits::INPUTS_MAX));
+        }
+        for input in &self.inputs {
+            check_path("input", &input.path)?;
+        }
+        let OutputLocation::Directory { path, .. } = &self.output;
+        check_path("output", path)?;
+        if self.split_bytes == 0 {
+            return fail("split_size", "at least 1 byte".to_owned());
+        }
+        if self.steps.is_empty() || self.steps.len() > limits::STEPS_MAX {
+            return fail("step", format!("1 to {} steps", limits::STEPS_MAX));
+        }
+        for step in &self.steps {
+            check_step(step)?;
+        }
+        if self.priority > 100 {
+            return fail("priority", "0 to 100".to_owned());
+        }
+        if self.attempts_max == 0 {
+            return fail("max_attempts", "at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn check_path(field: &str, path: &str) -> Result<(), SpecError> {
+    if !path.starts_with('/') || path.len() > limits::PATH_BYTES_MAX || path.contains('\0') {
+        let problem = format!(
+            "an absolute path of at most {} bytes is needed, not `{}`",
+            limits::PATH_BYTES_MAX,
+            path.escape_debug().take(80).collect::<String>()
+        );
+        return Err(SpecError {
+            field: field.to_owned(),
+            problem,
+        });
+    }
+    Ok(())
+}
+
+fn check_step(step: &StepSpec) -> Result<(), SpecError> {
+    let fail = |field: &str, problem: String| {
+        Err(SpecError {
+            field: field.to_owned(),
+            problem,
+        })
+    };
+    if step.program.is_empty() || step.program.len() > limits::NAME_BYTES_MAX {
+        return fail(
+            "program",
+            format!("a name of 1 to {} bytes", limits::NAME_BYTES_MAX),
+        );
+    }
+    if step.reducers == 0 || step.reducers > limits::REDUCERS_MAX {
+        return fail("reducers", format!("1 to {}", limits::REDUCERS_MAX));
+    }
+    Ok(())
+}

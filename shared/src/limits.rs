@@ -1,0 +1,46 @@
+//! Every bound of the system that is not a setting, with its unit in its name
+//! and its reason beside it.
+
+/// A batch of commands, a job specification: at most one Raft entry of this
+/// size, so that 16 of them fit an append call inside one heartbeat.
+pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
+/// A job's specification, encoded.
+pub const JOB_SPEC_BYTES_MAX: usize = 48 * 1024;
+/// What is kept of a failed attempt's output.
+pub const OUTPUT_TAIL_BYTES_MAX: usize = 4 * 1024;
+/// One chunk of a plan, encoded; leaves room for its envelope in an entry.
+pub const PLAN_CHUNK_BYTES_MAX: usize = 48 * 1024;
+/// Splits of one round.
+pub const SPLITS_MAX: u32 = 4_000_000;
+/// Input files of one round.
+pub const INPUT_FILES_MAX: u32 = 1_000_000;
+/// Partitions of one round.
+pub const REDUCERS_MAX: u32 = 4_096;
+/// Steps of one job.
+pub const STEPS_MAX: usize = 64;
+/// A name: job, program, parameter, label.
+pub const NAME_BYTES_MAX: usize = 128;
+/// A path in a plan or a specification.
+pub const PATH_BYTES_MAX: usize = 4_096;
+/// An idempotency key made by a client.
+pub const JOB_KEY_BYTES_MAX: usize = 128;
+/// Input patterns of one job.
+pub const INPUTS_MAX: usize = 4_096;
+/// Distinct counters of one attempt, and so of one job's sums.
+pub const COUNTERS_MAX: usize = 128;
+/// Times that a task may be lost with its worker before its job fails (S: bounded re-execution).
+pub const LOSSES_MAX: u8 = 20;
+/// Workers that may die while running one task before the task is to blame.
+pub const CRASHES_MAX: u8 = 3;
+/// A gRPC message, both ways.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Attempts that a worker may hold beyond those running, per slot.
+pub const PREFETCH_PER_SLOT_MAX: u32 = 64;
+/// Slots of one worker.
+pub const SLOTS_MAX: u32 = 1_024;
+/// Bytes in one message of a segment or snapshot stream.
+pub const STREAM_CHUNK_BYTES: usize = 256 * 1024;
+/// A key that a program may emit.
+pub const KEY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A record of input; a longer one fails the attempt with `InvalidInput`.
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024 * 1024;

@@ -1,0 +1,1 @@
+//! The engine inside a worker: map, spill, merge, reduce, segments; knows no network.

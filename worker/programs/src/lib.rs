@@ -1,0 +1,1 @@
+//! The built-in programs, their catalogue, and a naive oracle of each.

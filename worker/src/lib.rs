@@ -1,0 +1,1 @@
+//! The worker process: session, runner, shuffle, inputs and outputs.
