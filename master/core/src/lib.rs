@@ -1,1 +1,10 @@
-//! The pure heart of the control plane: state, commands, apply, scheduler, duties.
+//! The pure heart of the control plane.
+//!
+//! `apply` turns committed commands into state, replies and events. It is
+//! total (rejection is a value), deterministic (no clock, no randomness, no
+//! hash-map iteration, no configuration) and the only place where a fact about
+//! a job, task, attempt or worker comes to be. The scheduler and the duties are
+//! pure functions of that state and of what the leader sees. This crate cannot
+//! do I/O, sleep, log or roll dice: its manifest is the proof.
+
+pub mod command;
