@@ -1,0 +1,179 @@
+//! Job specifications. Bounds are checked by `JobSpec::validate`, not here:
+//! here only what has no domain form is refused.
+
+use vivat_shared::job::{
+    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
+};
+
+use crate::error::{WireError, narrow, required};
+use crate::v1;
+
+fn location(path: String, display: String, visibility: Visibility) -> v1::Location {
+    let host = match visibility {
+        Visibility::Everyone => String::new(),
+        Visibility::Host(HostIdentity(host)) => host,
+    };
+    v1::Location {
+        path,
+        display,
+        host,
+    }
+}
+
+fn visibility(host: String) -> Visibility {
+    if host.is_empty() {
+        Visibility::Everyone
+    } else {
+        Visibility::Host(HostIdentity(host))
+    }
+}
+
+impl From<InputPattern> for v1::Location {
+    fn from(input: InputPattern) -> Self {
+        location(input.path, input.display, input.visibility)
+    }
+}
+
+impl From<v1::Location> for InputPattern {
+    fn from(input: v1::Location) -> Self {
+        Self {
+            path: input.path,
+            display: input.display,
+            visibility: visibility(input.host),
+        }
+    }
+}
+
+impl From<OutputLocation> for v1::job_spec::Output {
+    fn from(output: OutputLocation) -> Self {
+        match output {
+            OutputLocation::Directory {
+                path,
+                display,
+                visibility,
+            } => Self::OutputDirectory(location(path, display, visibility)),
+        }
+    }
+}
+
+impl From<v1::job_spec::Output> for OutputLocation {
+    fn from(output: v1::job_spec::Output) -> Self {
+        match output {
+            v1::job_spec::Output::OutputDirectory(place) => Self::Directory {
+                path: place.path,
+                display: place.display,
+                visibility: visibility(place.host),
+            },
+        }
+    }
+}
+
+impl From<Policy> for v1::Policy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Locality => Self::Locality,
+            Policy::LeastLoaded => Self::LeastLoaded,
+            Policy::RoundRobin => Self::RoundRobin,
+            Policy::Random => Self::Random,
+            Policy::Score => Self::Score,
+        }
+    }
+}
+
+fn policy(value: i32) -> Result<Policy, WireError> {
+    match v1::Policy::try_from(value) {
+        Ok(v1::Policy::Locality) => Ok(Policy::Locality),
+        Ok(v1::Policy::LeastLoaded) => Ok(Policy::LeastLoaded),
+        Ok(v1::Policy::RoundRobin) => Ok(Policy::RoundRobin),
+        Ok(v1::Policy::Random) => Ok(Policy::Random),
+        Ok(v1::Policy::Score) => Ok(Policy::Score),
+        Ok(v1::Policy::Unspecified) | Err(_) => Err(WireError::UnknownValue {
+            field: "policy",
+            value,
+        }),
+    }
+}
+
+fn format(value: i32, fixed_bytes: u32) -> Result<InputFormat, WireError> {
+    match v1::Format::try_from(value) {
+        Ok(v1::Format::Text) => Ok(InputFormat::Text),
+        Ok(v1::Format::Csv) => Ok(InputFormat::Csv),
+        Ok(v1::Format::WholeFile) => Ok(InputFormat::WholeFile),
+        Ok(v1::Format::Fixed) if fixed_bytes > 0 => Ok(InputFormat::Fixed(fixed_bytes)),
+        Ok(v1::Format::Fixed) => Err(WireError::OutOfBounds {
+            field: "fixed_bytes",
+            value: 0,
+        }),
+        Ok(v1::Format::Unspecified) | Err(_) => Err(WireError::UnknownValue {
+            field: "format",
+            value,
+        }),
+    }
+}
+
+impl From<StepSpec> for v1::StepSpec {
+    fn from(step: StepSpec) -> Self {
+        Self {
+            program: step.program,
+            parameters: step.parameters.into_iter().collect(),
+            reducers: step.reducers,
+        }
+    }
+}
+
+impl From<v1::StepSpec> for StepSpec {
+    fn from(step: v1::StepSpec) -> Self {
+        Self {
+            program: step.program,
+            parameters: step.parameters.into_iter().collect(),
+            reducers: step.reducers,
+        }
+    }
+}
+
+impl From<JobSpec> for v1::JobSpec {
+    fn from(spec: JobSpec) -> Self {
+        let (kind, fixed_bytes) = match spec.format {
+            InputFormat::Text => (v1::Format::Text, 0),
+            InputFormat::Csv => (v1::Format::Csv, 0),
+            InputFormat::WholeFile => (v1::Format::WholeFile, 0),
+            InputFormat::Fixed(bytes) => (v1::Format::Fixed, bytes),
+        };
+        Self {
+            name: spec.name,
+            comment: spec.comment,
+            inputs: spec.inputs.into_iter().map(Into::into).collect(),
+            format: kind.into(),
+            fixed_bytes,
+            split_bytes: spec.split_bytes,
+            steps: spec.steps.into_iter().map(Into::into).collect(),
+            output: Some(spec.output.into()),
+            overwrite: spec.overwrite,
+            priority: u32::from(spec.priority),
+            policy: v1::Policy::from(spec.policy).into(),
+            attempts_max: u32::from(spec.attempts_max),
+            timeout_ms: spec.timeout_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::JobSpec> for JobSpec {
+    type Error = WireError;
+
+    fn try_from(spec: v1::JobSpec) -> Result<Self, WireError> {
+        Ok(Self {
+            format: format(spec.format, spec.fixed_bytes)?,
+            name: spec.name,
+            comment: spec.comment,
+            inputs: spec.inputs.into_iter().map(Into::into).collect(),
+            split_bytes: spec.split_bytes,
+            steps: spec.steps.into_iter().map(Into::into).collect(),
+            output: required(spec.output, "output")?.into(),
+            overwrite: spec.overwrite,
+            priority: narrow(spec.priority, "priority")?,
+            policy: policy(spec.policy)?,
+            attempts_max: narrow(spec.attempts_max, "attempts_max")?,
+            timeout_ms: spec.timeout_ms,
+        })
+    }
+}

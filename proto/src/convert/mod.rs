@@ -1,0 +1,8 @@
+//! Between messages and domain types: `From` towards the wire, which cannot
+//! fail, and `TryFrom` from it, which names the field that is wrong.
+
+pub mod attempt;
+mod cause;
+mod ids;
+mod job;
+pub mod view;
