@@ -148,8 +148,7 @@ pub enum Outcome {
         files: u32,
         /// Splits in them.
         splits: u32,
-        /// CRC-32C over the chunks as encoded by [`crate::attempt::PlanChunk`]'s
-        /// canonical bytes, see `vivat_core`'s plan module.
+        /// CRC-32C over the chunks in order, see [`crate::plan::checksum`].
         crc32c: u32,
         /// What stands at the output now, if anything and if `overwrite` allows it.
         replaces: Option<OutputIdentity>,

@@ -9,5 +9,6 @@ pub mod cause;
 pub mod ids;
 pub mod job;
 pub mod limits;
+pub mod plan;
 pub mod size_code;
 pub mod view;

@@ -7,4 +7,19 @@
 //! pure functions of that state and of what the leader sees. This crate cannot
 //! do I/O, sleep, log or roll dice: its manifest is the proof.
 
+pub mod apply;
 pub mod command;
+pub mod duties;
+pub mod invariants;
+pub mod query;
+pub mod scheduler;
+pub mod snapshot;
+pub mod state;
+pub mod view;
+
+pub use apply::apply;
+pub use duties::{Duties, job_has_ended};
+pub use query::{Reconciliation, assignment, job_spec, location, locations, reconcile};
+pub use scheduler::{LivenessView, WorkerLiveness, schedule};
+pub use snapshot::SnapshotError;
+pub use state::{HashPoint, State};
