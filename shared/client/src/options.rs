@@ -1,0 +1,38 @@
+//! How patient a client is.
+
+use std::time::Duration;
+
+/// Settings of a [`crate::LeaderClient`]; the default suits all but tests.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// For a connection to a master: short, because a dead address swallows
+    /// packets without a word and the next master may lead.
+    pub connect_timeout: Duration,
+    /// First pause after a round over all masters that found no leader.
+    pub backoff_min: Duration,
+    /// Longest such pause: a new leader is found at most this late.
+    pub backoff_max: Duration,
+    /// How often an open connection is asked whether it lives, also when idle.
+    pub keepalive_interval: Duration,
+    /// How long that question may stay unanswered.
+    pub keepalive_timeout: Duration,
+    /// For a call to the leader as a whole, retries included: the wrappers'
+    /// budget. [`crate::LeaderClient::call`] takes its own.
+    pub call_budget: Duration,
+    /// For one try of such a call at one master.
+    pub try_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_millis(300),
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_millis(500),
+            keepalive_interval: Duration::from_secs(2),
+            keepalive_timeout: Duration::from_secs(2),
+            call_budget: Duration::from_secs(10),
+            try_timeout: Duration::from_secs(3),
+        }
+    }
+}
