@@ -1,0 +1,379 @@
+//! A cluster of real processes on loopback, and what a test does to it.
+//!
+//! Any number of clusters run at once: each has a temporary directory, free
+//! ports and its own children, and leaves nothing behind. Nothing here sleeps
+//! until something has surely happened: [`Cluster::await_status`] and
+//! [`Cluster::await_job`] poll a condition until a deadline, then fail with the
+//! ends of all logs. A failed test prints those too.
+
+mod job;
+mod ports;
+mod process;
+mod view;
+pub mod words;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub use job::{Job, assert_same_as_oracle, output_bytes};
+pub use ports::free_address;
+pub use process::Process;
+pub use view::{JobView, Status, at};
+
+/// Far longer than anything takes on a busy machine of two cores.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+/// One command of a client, which itself gives up after 10 s without a leader.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// Starts of a cluster before taken ports are somebody else's fault.
+const STARTS_MAX: u32 = 5;
+/// The exit code of a server whose port is taken.
+const EXIT_CONFLICT: i32 = 4;
+
+/// How many of which role.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Seats.
+    pub masters: usize,
+    /// Worker processes.
+    pub workers: usize,
+    /// Attempts at once on each worker.
+    pub slots: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            masters: 3,
+            workers: 2,
+            slots: 1,
+        }
+    }
+}
+
+/// A master's process and where it listens.
+struct Master {
+    process: Process,
+    address: String,
+    args: Vec<String>,
+}
+
+/// Masters and workers, and the directory that all their files are in.
+pub struct Cluster {
+    shape: Shape,
+    masters: Vec<Master>,
+    workers: Vec<Process>,
+    // Last, so that it goes after the processes that write into it.
+    dir: TempDir,
+}
+
+/// A leader that was killed: what it was.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaderKill {
+    /// Its seat.
+    pub seat: usize,
+    /// The term that it led.
+    pub term: u64,
+    /// A moment before the kill.
+    pub at: jiff::Timestamp,
+}
+
+impl Cluster {
+    /// Starts it and waits until there is a leader and every worker is known.
+    pub fn start(shape: Shape) -> Self {
+        for _ in 0..STARTS_MAX {
+            let mut cluster = Self::spawn(shape);
+            if cluster.is_up() {
+                return cluster;
+            }
+        }
+        panic!("{STARTS_MAX} starts, and each time a port was taken");
+    }
+
+    /// The directory of everything, also the current one of every command.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A path in the cluster's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A client of this cluster.
+    pub fn vivat(&self, args: &[&str]) -> Output {
+        vivat(self.dir.path(), Some(&self.addresses()), args)
+    }
+
+    /// The masters' addresses, as `--cluster` takes them.
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<&str> = self.masters.iter().map(|m| m.address.as_str()).collect();
+        addresses.join(",")
+    }
+
+    /// What any master says; none when no one answers.
+    pub fn status(&self) -> Option<Status> {
+        let output = self.vivat(&["cluster", "status", "-o", "json"]);
+        output.status.success().then(|| Status(parse(&output)))
+    }
+
+    /// Polls until the status is as wanted.
+    pub fn await_status(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        self.poll(what, || self.status(), wanted)
+    }
+
+    /// A worker's process.
+    pub fn worker(&mut self, index: usize) -> &mut Process {
+        &mut self.workers[index]
+    }
+
+    /// A master's process.
+    pub fn master(&mut self, seat: usize) -> &mut Process {
+        &mut self.masters[seat].process
+    }
+
+    /// SIGKILL to the leader, proved: its pid is gone when this returns.
+    pub fn kill_leader(&mut self) -> LeaderKill {
+        let status = self.await_status("a leader", |status| status.leader().is_some());
+        let seat = status.leader().expect("awaited just now");
+        let kill = LeaderKill {
+            seat,
+            term: status.term(),
+            at: jiff::Timestamp::now(),
+        };
+        self.kill_master(seat);
+        kill
+    }
+
+    /// SIGKILL to a master, proved.
+    pub fn kill_master(&mut self, seat: usize) {
+        let process = &mut self.masters[seat].process;
+        assert!(
+            process.exit_status().is_none(),
+            "seat {seat} ended before the kill"
+        );
+        process.kill();
+        assert!(process.is_gone(), "seat {seat} outlived SIGKILL");
+    }
+
+    /// Starts a master that was killed again, on its directory and addresses.
+    pub fn restart_master(&mut self, seat: usize) {
+        let process = spawn(
+            self.dir.path(),
+            &master_name(seat),
+            &self.masters[seat].args,
+        );
+        self.masters[seat].process = process;
+    }
+
+    /// Starts a worker that was killed again, on its directory.
+    pub fn restart_worker(&mut self, index: usize) {
+        self.workers[index] = self.spawn_worker(&worker_name(index));
+    }
+
+    /// SIGKILL to a worker, proved.
+    pub fn kill_worker(&mut self, index: usize) {
+        let process = &mut self.workers[index];
+        assert!(
+            process.exit_status().is_none(),
+            "worker {index} ended before the kill"
+        );
+        process.kill();
+        assert!(process.is_gone(), "worker {index} outlived SIGKILL");
+    }
+
+    /// Waits until another master leads, in a later term.
+    pub fn await_other_leader(&self, kill: LeaderKill) -> Status {
+        self.await_status("another leader in a later term", |status| {
+            status.leader().is_some_and(|seat| seat != kill.seat) && status.term() > kill.term
+        })
+    }
+
+    fn spawn(shape: Shape) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("vivat-test-")
+            .tempdir()
+            .expect("a temporary directory can be made");
+        let seats: Vec<[String; 3]> = (0..shape.masters)
+            .map(|_| [free_address(), free_address(), free_address()])
+            .collect();
+        let peers: Vec<String> = seats
+            .iter()
+            .enumerate()
+            .map(|(seat, addresses)| format!("{seat}={}", addresses[1]))
+            .collect();
+        let masters = seats
+            .iter()
+            .enumerate()
+            .map(|(seat, [listen, raft, http])| {
+                let name = master_name(seat);
+                let (seat, peers) = (seat.to_string(), peers.join(","));
+                let args = [
+                    "master", "--id", &seat, "--dir", &name, "--peers", &peers, "--listen", listen,
+                    "--raft", raft, "--http", http,
+                ];
+                let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+                Master {
+                    process: spawn(dir.path(), &name, &args),
+                    address: listen.clone(),
+                    args,
+                }
+            })
+            .collect();
+        let mut cluster = Self {
+            shape,
+            masters,
+            workers: Vec::new(),
+            dir,
+        };
+        for _ in 0..shape.workers {
+            cluster.add_worker();
+        }
+        cluster
+    }
+
+    /// Starts one more worker and returns its index.
+    pub fn add_worker(&mut self) -> usize {
+        let index = self.workers.len();
+        let process = self.spawn_worker(&worker_name(index));
+        self.workers.push(process);
+        index
+    }
+
+    fn spawn_worker(&self, name: &str) -> Process {
+        let (addresses, slots) = (self.addresses(), self.shape.slots.to_string());
+        let args = [
+            "worker",
+            "--dir",
+            name,
+            "--cluster",
+            &addresses,
+            "--slots",
+            &slots,
+        ];
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        spawn(self.dir.path(), name, &args)
+    }
+
+    /// Whether it came up; not when a port was taken. Fails on all else.
+    fn is_up(&mut self) -> bool {
+        let deadline = Instant::now() + DEADLINE;
+        let workers = u64::try_from(self.shape.workers).expect("few");
+        while Instant::now() < deadline {
+            for index in 0..self.masters.len() {
+                if let Some(status) = self.masters[index].process.exit_status() {
+                    let conflict = status.code() == Some(EXIT_CONFLICT);
+                    assert!(conflict, "seat {index}: {status}\n{}", self.log_tails());
+                    return false;
+                }
+            }
+            let up = self.status().is_some_and(|status| {
+                status.leader().is_some()
+                    && status.workers_live() == workers
+                    && status.masters_reachable() == self.shape.masters
+            });
+            if up {
+                return true;
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+        panic!("the cluster did not come up\n{}", self.log_tails());
+    }
+
+    fn poll<T: std::fmt::Debug>(
+        &self,
+        what: &str,
+        look: impl Fn() -> Option<T>,
+        wanted: impl Fn(&T) -> bool,
+    ) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        let mut last = None;
+        while Instant::now() < deadline {
+            if let Some(seen) = look() {
+                if wanted(&seen) {
+                    return seen;
+                }
+                last = Some(seen);
+            }
+            // Between two looks, not instead of a look.
+            thread::sleep(POLL_INTERVAL);
+        }
+        panic!("{what}: not within {DEADLINE:?}; last seen: {last:?}");
+    }
+
+    fn log_tails(&self) -> String {
+        let masters = self.masters.iter().map(|master| master.process.log_tail());
+        masters
+            .chain(self.workers.iter().map(Process::log_tail))
+            .collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.log_tails());
+        }
+    }
+}
+
+/// Runs the binary once in a directory, as a user would, without a terminal.
+pub fn vivat(dir: &Path, cluster: Option<&str>, args: &[&str]) -> Output {
+    let mut command = assert_cmd::Command::from_std(command(dir));
+    if let Some(addresses) = cluster {
+        command.env("VIVAT_CLUSTER", addresses);
+    }
+    command.args(args).timeout(COMMAND_DEADLINE);
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("vivat {args:?}: {error}"))
+}
+
+/// The binary, with nothing of the caller's environment that could change it.
+pub fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vivat"));
+    command.current_dir(dir);
+    let foreign = std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("VIVAT_") || name == "CLICOLOR_FORCE"
+    });
+    for (name, _) in foreign {
+        command.env_remove(name);
+    }
+    command.env("XDG_CONFIG_HOME", dir.join("no-config"));
+    command
+}
+
+/// The JSON on stdout.
+pub fn parse(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("not JSON ({error}): {}", describe(output)))
+}
+
+/// All that a command said.
+pub fn describe(output: &Output) -> String {
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn spawn(dir: &Path, name: &str, args: &[String]) -> Process {
+    let mut command = command(dir);
+    command.args(args);
+    Process::spawn(name, command, &dir.join(format!("{name}.log")))
+}
+
+fn master_name(seat: usize) -> String {
+    format!("master-{seat}")
+}
+
+fn worker_name(index: usize) -> String {
+    format!("worker-{index}")
+}

@@ -1,0 +1,116 @@
+//! The JSON of the command line, read by the field names that scripts rely on.
+//!
+//! A field that is missing or of another type fails the test and prints the
+//! whole object: these names are an interface.
+
+use serde_json::Value;
+
+/// `cluster status -o json`.
+#[derive(Debug, Clone)]
+pub struct Status(pub Value);
+
+/// `job show -o json`.
+#[derive(Debug, Clone)]
+pub struct JobView(pub Value);
+
+impl Status {
+    /// The leader's seat.
+    pub fn leader(&self) -> Option<usize> {
+        let seat = at(&self.0, "/leader_id");
+        (!seat.is_null()).then(|| {
+            let seat = seat
+                .as_u64()
+                .unwrap_or_else(|| panic!("leader_id in {}", self.0));
+            usize::try_from(seat).expect("a seat is small")
+        })
+    }
+
+    /// Raft's term.
+    pub fn term(&self) -> u64 {
+        number(&self.0, "/term")
+    }
+
+    /// Workers that are believed.
+    pub fn workers_live(&self) -> u64 {
+        number(&self.0, "/workers/live")
+    }
+
+    /// Workers that were expired.
+    pub fn workers_lost(&self) -> u64 {
+        number(&self.0, "/workers/lost")
+    }
+
+    /// Masters that answered.
+    pub fn masters_reachable(&self) -> usize {
+        let masters = at(&self.0, "/masters")
+            .as_array()
+            .unwrap_or_else(|| panic!("masters in {}", self.0));
+        masters
+            .iter()
+            .filter(|master| master["reachable"] == Value::Bool(true))
+            .count()
+    }
+}
+
+impl JobView {
+    /// `queued`, `running`, `succeeded`, `failed`, `cancelled`.
+    pub fn state(&self) -> &str {
+        text(&self.0, "/state")
+    }
+
+    /// Whether it will not change any more.
+    pub fn is_final(&self) -> bool {
+        matches!(self.state(), "succeeded" | "failed" | "cancelled")
+    }
+
+    /// When it ended.
+    pub fn finished_at(&self) -> jiff::Timestamp {
+        let text = text(&self.0, "/finished_at");
+        text.parse()
+            .unwrap_or_else(|error| panic!("finished_at {text}: {error}"))
+    }
+
+    /// A field of `map`: `total`, `idle`, `running`, `completed`.
+    pub fn map(&self, field: &str) -> u64 {
+        number(&self.0, &format!("/map/{field}"))
+    }
+
+    /// A field of `reduce`.
+    pub fn reduce(&self, field: &str) -> u64 {
+        number(&self.0, &format!("/reduce/{field}"))
+    }
+
+    /// A field of `attempts`.
+    pub fn attempts(&self, field: &str) -> u64 {
+        number(&self.0, &format!("/attempts/{field}"))
+    }
+
+    /// Whether some maps are done and some are not.
+    pub fn is_amid_maps(&self) -> bool {
+        self.map("completed") > 0 && self.map("completed") < self.map("total")
+    }
+
+    /// Whether some reduces are done and some are not.
+    pub fn is_amid_reduces(&self) -> bool {
+        self.reduce("completed") > 0 && self.reduce("completed") < self.reduce("total")
+    }
+}
+
+/// The value at a JSON pointer.
+pub fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value
+        .pointer(pointer)
+        .unwrap_or_else(|| panic!("no {pointer} in {value}"))
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    at(value, pointer)
+        .as_u64()
+        .unwrap_or_else(|| panic!("{pointer} is not a number in {value}"))
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    at(value, pointer)
+        .as_str()
+        .unwrap_or_else(|| panic!("{pointer} is not a text in {value}"))
+}
