@@ -1,1 +1,23 @@
-//! The engine inside a worker: map, spill, merge, reduce, segments; knows no network.
+//! The engine inside a worker: map, spill, merge, reduce, segments.
+//!
+//! It runs one task at a time on the thread that calls it, reads and writes
+//! files, and knows neither the network nor a runtime. A [`Program`] becomes an
+//! [`Executable`] through [`Runner`]: one dynamic call per task, none per record.
+//!
+//! A map task reads its split, gathers records in memory inside a byte budget,
+//! spills sorted runs when the budget is spent and writes one segment file that
+//! holds a sorted run per partition. A reduce task merges one run per map task
+//! and streams the values of each key to the reducer.
+//!
+//! [`Program`]: vivat_mapreduce::Program
+
+mod error;
+pub mod segment;
+mod task;
+
+pub use error::{EngineError, InputProblem, StorageUse};
+pub use segment::{SegmentError, SegmentFile, SegmentReader, SegmentWriter, verify};
+pub use task::{
+    CancelFlag, Executable, MapReport, MapTask, Progress, ReduceReport, ReduceTask, SegmentData,
+    SegmentSource,
+};
