@@ -8,3 +8,5 @@ mod errors;
 mod failover;
 mod harness;
 mod main_job;
+mod process_life;
+mod worker_loss;

@@ -41,11 +41,6 @@ impl Process {
         }
     }
 
-    /// For the operating system.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// SIGKILL, then reaped.
     pub fn kill(&mut self) {
         // Refused only when it has ended already, which is what is wanted.

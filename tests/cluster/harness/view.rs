@@ -5,6 +5,9 @@
 
 use serde_json::Value;
 
+/// Entries that a follower may be behind under a constant stream of writes.
+const CAUGHT_UP_WITHIN: u64 = 2_000;
+
 /// `cluster status -o json`.
 #[derive(Debug, Clone)]
 pub struct Status(pub Value);
@@ -49,6 +52,24 @@ impl Status {
             .iter()
             .filter(|master| master["reachable"] == Value::Bool(true))
             .count()
+    }
+}
+
+impl Status {
+    /// Whether every master answers and none is behind by more than a few entries.
+    pub fn is_caught_up(&self) -> bool {
+        let masters = at(&self.0, "/masters").as_array().expect("a list");
+        let applied: Vec<u64> = masters
+            .iter()
+            .filter(|master| master["reachable"] == Value::Bool(true))
+            .map(|master| number(master, "/applied_index"))
+            .collect();
+        let newest = applied.iter().max().copied().unwrap_or_default();
+        self.leader().is_some()
+            && applied.len() == masters.len()
+            && applied
+                .iter()
+                .all(|&index| index + CAUGHT_UP_WITHIN >= newest)
     }
 }
 

@@ -1,0 +1,15 @@
+//! Faults and checkers that the tests of every layer share.
+//!
+//! [`proxy`] breaks the network between two processes, [`lossy_fs`] takes the
+//! power from a disk, [`linearize`] says whether what clients saw could have
+//! happened one step at a time. Each counts what it did, so that a test can
+//! prove that its fault took place: a fault that did not happen is a failed
+//! test, not a passed one.
+//!
+//! Nothing here knows the product. What a test of the product needs from it,
+//! the test brings along.
+
+pub mod dice;
+pub mod linearize;
+pub mod lossy_fs;
+pub mod proxy;
