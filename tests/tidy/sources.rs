@@ -157,7 +157,7 @@ fn check_lengths(file: &SourceFile, violations: &mut Vec<String>) {
 
 fn check_habits(file: &SourceFile, violations: &mut Vec<String>) {
     let code = strip(&file.text);
-    let product = !file.path.starts_with("tests/") && !file.path.contains("/tests/");
+    let product = !within(file, &["tests/", "benches/"]) && !file.path.contains("/tests/");
     let build_script = file.path.ends_with("build.rs");
     let habits = [
         (true, "#[ignore", "a test that does not run is not a test"),
