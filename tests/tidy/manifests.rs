@@ -27,7 +27,14 @@ const MUST_NOT_USE: [(&str, &[&str], &str); 7] = [
     ),
     (
         "shared/mapreduce",
-        &["tokio*", "tonic*", "prost*", "vivat-proto", "vivat-client", "vivat-core"],
+        &[
+            "tokio*",
+            "tonic*",
+            "prost*",
+            "vivat-proto",
+            "vivat-client",
+            "vivat-core",
+        ],
         "the author of a program sees no network",
     ),
     (
