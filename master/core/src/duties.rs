@@ -1,27 +1,80 @@
-//! What a leader owes, computed from state alone.
-use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch};
+//! What a leader owes, computed from state alone: a leader that comes new to it
+//! finds the same duties as the one that died.
 
-use crate::state::State;
+use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind, WorkerEpoch};
+
+use crate::limits::FINISHED_JOBS_MAX;
+use crate::state::{Job, Round, State};
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Duties {
-    /// Map attempts whose holders must be probed.
+    /// Map attempts whose holders must be probed, each followed by a
+    /// `JudgeSegment`. One that stays in the list after a verdict is to be
+    /// probed once more, after a pause.
     pub suspects: Vec<(AttemptId, WorkerEpoch)>,
-    /// Jobs whose time passed.
+    /// Jobs whose time passed: `TimeOutJob`.
     pub timed_out: Vec<JobId>,
-    /// Ended jobs beyond those that are kept.
+    /// Ended jobs beyond those that are kept, oldest first: `ForgetJob`.
     pub forget: Vec<JobId>,
 }
 
-/// Everything that is due.
+/// Everything that is due at a time in milliseconds since 1970.
 #[must_use]
-pub fn due(_state: &State, _now_ms: u64) -> Duties {
-    Duties::default()
+pub fn due(state: &State, now_ms: u64) -> Duties {
+    let suspects = state
+        .suspected
+        .iter()
+        .filter_map(|job| Some(state.job(*job)?.active()?.round()))
+        .flat_map(suspects)
+        .collect();
+    let timed_out = state
+        .timeouts
+        .range(..=(now_ms, JobId(u64::MAX)))
+        .map(|(_, job)| *job)
+        .filter(|job| {
+            let active = state.job(*job).and_then(Job::active);
+            active.is_some_and(|active| !active.is_committing())
+        })
+        .collect();
+    let beyond = state.ended.len().saturating_sub(FINISHED_JOBS_MAX);
+    Duties {
+        suspects,
+        timed_out,
+        forget: state.ended.iter().take(beyond).copied().collect(),
+    }
 }
 
-/// Whether the job ended, or was forgotten, which only ended jobs are.
+/// Suspicions that some granted reduce still waits for.
+fn suspects(round: &Round) -> impl Iterator<Item = (AttemptId, WorkerEpoch)> + '_ {
+    round
+        .suspicions
+        .iter()
+        .filter(|(_, suspicion)| {
+            let mut readers = suspicion.readers.iter();
+            suspicion.probe_due
+                && readers.any(|(partition, number)| {
+                    let live = round.reduces.live(*partition);
+                    live.iter().any(|running| running.number == *number)
+                })
+        })
+        .map(|(index, suspicion)| {
+            let task = TaskId {
+                round: round.id,
+                kind: TaskKind::Map,
+                index: *index,
+            };
+            let number = suspicion.number;
+            (AttemptId { task, number }, suspicion.holder)
+        })
+}
+
+/// Whether the job ended, or was forgotten, which only ended jobs are. An id
+/// that no job has had yet has not ended.
 #[must_use]
-pub fn job_has_ended(_state: &State, _job: JobId) -> bool {
-    false
+pub fn job_has_ended(state: &State, job: JobId) -> bool {
+    match state.job(job) {
+        Some(known) => known.active().is_none(),
+        None => job.0 > 0 && job.0 <= state.last_job,
+    }
 }

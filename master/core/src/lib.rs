@@ -11,6 +11,7 @@ pub mod apply;
 pub mod command;
 pub mod duties;
 pub mod invariants;
+pub mod limits;
 pub mod query;
 pub mod scheduler;
 pub mod snapshot;

@@ -1,9 +1,14 @@
-//! What the leader asks of the state.
-use vivat_shared::attempt::{Assignment, SegmentLocation};
-use vivat_shared::ids::{AttemptId, JobId, RoundId, WorkerEpoch};
-use vivat_shared::job::JobSpec;
+//! What the leader asks of the state to serve workers: what they are to run,
+//! what they hold against what is granted to them, where segments are.
 
-use crate::state::State;
+use std::collections::BTreeSet;
+
+use vivat_shared::attempt::{Assignment, CommittedPart, SegmentLocation, Work};
+use vivat_shared::ids::{AttemptId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch};
+use vivat_shared::job::JobSpec;
+use vivat_shared::size_code::SizeCode;
+
+use crate::state::{Active, Job, Round, State};
 
 /// How a worker's attempts differ from those granted to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,32 +19,114 @@ pub struct Reconciliation {
     pub unknown: Vec<AttemptId>,
 }
 
-/// What the worker of a granted attempt is given.
+/// What the worker of a granted attempt is given; none when it is not granted.
 #[must_use]
-pub fn assignment(_state: &State, _attempt: AttemptId) -> Option<Assignment> {
-    None
+pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
+    let active = state.job(attempt.job())?.active()?;
+    let TaskId { kind, index, .. } = attempt.task;
+    let granted = active
+        .table(attempt.task)?
+        .live(index)
+        .iter()
+        .any(|running| running.number == attempt.number);
+    if !granted {
+        return None;
+    }
+    let round = active.round();
+    let work = match kind {
+        TaskKind::Plan => Work::Plan,
+        TaskKind::Map => map_work(round, index)?,
+        TaskKind::Reduce => Work::Reduce {
+            maps: round.maps.len(),
+        },
+        TaskKind::Close => return None,
+        TaskKind::Commit => commit_work(active)?,
+    };
+    Some(Assignment { attempt, work })
+}
+
+fn map_work(round: &Round, index: u32) -> Option<Work> {
+    let plan = round.plan.as_ref()?;
+    let split = *plan.splits.get(index as usize)?;
+    let file = plan.files.get(split.file as usize)?.clone();
+    Some(Work::Map {
+        file,
+        split,
+        splits: round.maps.len(),
+    })
+}
+
+fn commit_work(active: &Active) -> Option<Work> {
+    let round = active.round();
+    let plan = round.plan.as_ref()?;
+    let part = |partition: u32| {
+        Some(CommittedPart {
+            attempt: round.reduces.accepted(partition)?.number,
+            output: *round.outputs.get(partition as usize)?,
+        })
+    };
+    Some(Work::Commit {
+        parts: (0..round.reducers).map(part).collect::<Option<_>>()?,
+        replaces: plan.replaces.clone(),
+    })
 }
 
 /// A job's specification.
 #[must_use]
-pub fn job_spec(_state: &State, _job: JobId) -> Option<&JobSpec> {
-    None
+pub fn job_spec(state: &State, job: JobId) -> Option<&JobSpec> {
+    state.job(job).map(|job| job.spec.as_ref())
 }
 
-/// Compares what a worker holds with what is granted to it.
+/// Compares what a worker holds with what is granted to it. To an epoch that is
+/// not current nothing is granted. Costs as much as that worker has attempts.
 #[must_use]
-pub fn reconcile(_state: &State, _worker: WorkerEpoch, _held: &[AttemptId]) -> Reconciliation {
-    Reconciliation::default()
+pub fn reconcile(state: &State, worker: WorkerEpoch, held: &[AttemptId]) -> Reconciliation {
+    let nothing = BTreeSet::new();
+    let granted = state
+        .worker(worker.worker)
+        .filter(|known| known.is_registered() && known.epoch == worker.epoch)
+        .map_or(&nothing, |known| &known.running);
+    let held: BTreeSet<AttemptId> = held.iter().copied().collect();
+    Reconciliation {
+        missing: granted.difference(&held).copied().collect(),
+        unknown: held.difference(granted).copied().collect(),
+    }
 }
 
-/// Where the segments of a partition are: all completed maps of the round.
+/// Where the segments of a partition are: one for each completed map of the
+/// round, in order, empty ones included. Nothing for a round that is over.
 #[must_use]
-pub fn locations(_state: &State, _round: RoundId, _partition: u32) -> Vec<SegmentLocation> {
-    Vec::new()
+pub fn locations(state: &State, round: RoundId, partition: u32) -> Vec<SegmentLocation> {
+    let Some(round) = current_round(state, round) else {
+        return Vec::new();
+    };
+    (0..round.maps.len())
+        .filter_map(|map| locate(round, map, partition))
+        .collect()
 }
 
 /// Where one map attempt's segment is, if that attempt is the accepted one.
 #[must_use]
-pub fn location(_state: &State, _map: AttemptId, _partition: u32) -> Option<SegmentLocation> {
-    None
+pub fn location(state: &State, map: AttemptId, partition: u32) -> Option<SegmentLocation> {
+    let round = current_round(state, map.task.round)?;
+    if map.task.kind != TaskKind::Map {
+        return None;
+    }
+    locate(round, map.task.index, partition).filter(|there| there.attempt == map.number)
+}
+
+fn current_round(state: &State, id: RoundId) -> Option<&Round> {
+    let round = state.job(id.job).and_then(Job::active)?.round();
+    (round.id == id).then_some(round)
+}
+
+fn locate(round: &Round, map: u32, partition: u32) -> Option<SegmentLocation> {
+    let there = round.maps.accepted(map)?;
+    let size = *round.sizes_of(map).get(partition as usize)?;
+    Some(SegmentLocation {
+        map,
+        attempt: there.number,
+        holder: there.worker,
+        size: SizeCode(size),
+    })
 }

@@ -1,13 +1,104 @@
-//! One exhaustive dispatch, one file per command.
-use crate::command::{Applied, Proposal, Reply};
+//! Turns committed commands into state, replies and events.
+//!
+//! Total: every command has a reply, and a refused one changes nothing.
+//! Deterministic: nothing but the state and the entry is read. All that follows
+//! from a command becomes true in the same entry, so there is no state between
+//! "the last reduce was accepted" and "the job commits" in which a leader could
+//! die.
+//!
+//! One file per command; what several commands cause stands in `effects`.
+
+mod append_plan;
+mod assign_attempts;
+mod cancel_job;
+mod drain_worker;
+mod effects;
+mod expire_worker;
+mod finish_attempt;
+mod forget_job;
+mod judge_segment;
+mod open_term;
+mod register_worker;
+mod report_fetch_failure;
+mod restore_segments;
+mod submit_job;
+mod time_out_job;
+
+use crate::command::{Applied, Command, Event, Proposal, Rejection, Reply};
 use crate::state::State;
 
-/// Applies one entry.
+/// What a command writes to.
+struct Context<'a> {
+    state: &'a mut State,
+    /// Log index of the entry.
+    index: u64,
+    events: Vec<Event>,
+}
+
+/// Applies one entry. Its index must be above [`State::applied_index`].
 pub fn apply(state: &mut State, index: u64, proposal: &Proposal) -> Applied {
-    let applied = Applied {
-        replies: proposal.commands.iter().map(|_| Reply::Done).collect(),
+    state.now_ms = state.now_ms.max(proposal.proposed_at_ms);
+    let mut context = Context {
+        state,
+        index,
         events: Vec::new(),
+    };
+    let replies = proposal
+        .commands
+        .iter()
+        .map(|command| dispatch(&mut context, command).unwrap_or_else(Reply::Rejected))
+        .collect();
+    let applied = Applied {
+        replies,
+        events: context.events,
     };
     state.seal(index, &applied);
     applied
+}
+
+fn dispatch(context: &mut Context<'_>, command: &Command) -> Result<Reply, Rejection> {
+    match command {
+        Command::OpenTerm {
+            term,
+            cluster,
+            leader,
+        } => open_term::apply(context, *term, *cluster, leader),
+        Command::SubmitJob { key, spec } => submit_job::apply(context, key, spec),
+        Command::CancelJob { job } => cancel_job::apply(context, *job),
+        Command::TimeOutJob { job } => time_out_job::apply(context, *job),
+        Command::RegisterWorker { info, crashed } => register_worker::apply(context, info, crashed),
+        Command::RestoreSegments { worker, held } => {
+            restore_segments::apply(context, *worker, held)
+        }
+        Command::ExpireWorker {
+            worker,
+            term,
+            reason,
+        } => expire_worker::apply(context, *worker, *term, reason),
+        Command::DrainWorker { worker, draining } => {
+            drain_worker::apply(context, *worker, *draining)
+        }
+        Command::AssignAttempts { term, grants } => assign_attempts::apply(context, *term, grants),
+        Command::AppendPlan {
+            attempt,
+            worker,
+            chunk,
+            content,
+        } => append_plan::apply(context, *attempt, *worker, *chunk, content),
+        Command::FinishAttempt {
+            attempt,
+            worker,
+            outcome,
+        } => finish_attempt::apply(context, *attempt, *worker, outcome),
+        Command::ReportFetchFailure { worker, failure } => {
+            report_fetch_failure::apply(context, *worker, failure)
+        }
+        Command::JudgeSegment {
+            term,
+            map,
+            holder,
+            healthy,
+        } => judge_segment::apply(context, *term, *map, *holder, *healthy),
+        Command::ForgetJob { job } => forget_job::apply(context, *job),
+    }
 }

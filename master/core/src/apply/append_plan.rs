@@ -1,0 +1,100 @@
+//! `AppendPlan`: chunks belong to the attempt that sends them until its sealing
+//! entry makes them the plan. A repeated chunk is accepted once.
+
+use vivat_shared::attempt::{InputFile, PlanChunk, SplitRange};
+use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
+use vivat_shared::limits::{INPUT_FILES_MAX, PATH_BYTES_MAX, PLAN_CHUNK_BYTES_MAX, SPLITS_MAX};
+use vivat_shared::plan::checksum;
+
+use super::Context;
+use crate::command::{Rejection, Reply};
+use crate::state::PlanDraft;
+
+pub(super) fn apply(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    chunk: u32,
+    content: &PlanChunk,
+) -> Result<Reply, Rejection> {
+    context.state.check_live(attempt, worker)?;
+    if attempt.task.kind != TaskKind::Plan {
+        return Err(Rejection::StaleAttempt { attempt });
+    }
+    let active = context
+        .state
+        .active_mut(attempt.job())
+        .ok_or(Rejection::StaleAttempt { attempt })?;
+    let draft = active.round_mut().drafts.entry(attempt.number).or_default();
+    append(draft, chunk, content).map_err(|problem| Rejection::InvalidPlan { attempt, problem })?;
+    Ok(Reply::Done)
+}
+
+fn append(draft: &mut PlanDraft, chunk: u32, content: &PlanChunk) -> Result<(), String> {
+    let mut alone = 0;
+    let bytes = checksum(&mut alone, content);
+    if bytes > PLAN_CHUNK_BYTES_MAX {
+        return Err(format!(
+            "chunk {chunk} has {bytes} bytes, at most {PLAN_CHUNK_BYTES_MAX} are taken"
+        ));
+    }
+    let next = draft.chunks.len();
+    if let Some(known) = draft.chunks.get(chunk as usize) {
+        if *known == alone {
+            return Ok(());
+        }
+        return Err(format!("chunk {chunk} came again with other content"));
+    }
+    if chunk as usize != next {
+        return Err(format!("chunk {chunk} came before chunk {next}"));
+    }
+    let input_bytes = check(draft, content)?;
+    let mut running = draft.crc32c;
+    checksum(&mut running, content);
+    draft.crc32c = running;
+    draft.chunks.push(alone);
+    draft.input_bytes = input_bytes;
+    draft.files.extend(content.files.iter().cloned());
+    draft.splits.extend(&content.splits);
+    Ok(())
+}
+
+/// Checks a chunk against the limits and what came before it; returns the bytes
+/// of all splits so far.
+fn check(draft: &PlanDraft, content: &PlanChunk) -> Result<u64, String> {
+    let files = draft.files.len() + content.files.len();
+    if files > INPUT_FILES_MAX as usize {
+        return Err(format!("more than {INPUT_FILES_MAX} files"));
+    }
+    if draft.splits.len() + content.splits.len() > SPLITS_MAX as usize {
+        return Err(format!("more than {SPLITS_MAX} splits"));
+    }
+    for file in &content.files {
+        if file.path.len() > PATH_BYTES_MAX || file.display.len() > PATH_BYTES_MAX {
+            return Err(format!("a path of more than {PATH_BYTES_MAX} bytes"));
+        }
+    }
+    let mut input_bytes = draft.input_bytes;
+    for split in &content.splits {
+        let file = file_of(draft, content, split)
+            .ok_or_else(|| format!("a split of file {}, which is not listed", split.file))?;
+        let end = split.offset.checked_add(split.bytes);
+        if end.is_none_or(|end| end > file.bytes) {
+            return Err(format!("a split past the end of file {}", split.file));
+        }
+        input_bytes = input_bytes.saturating_add(split.bytes);
+    }
+    Ok(input_bytes)
+}
+
+fn file_of<'a>(
+    draft: &'a PlanDraft,
+    content: &'a PlanChunk,
+    split: &SplitRange,
+) -> Option<&'a InputFile> {
+    let index = split.file as usize;
+    match index.checked_sub(draft.files.len()) {
+        None => draft.files.get(index),
+        Some(index) => content.files.get(index),
+    }
+}

@@ -1,0 +1,88 @@
+//! `AssignAttempts`: each grant is verified on its own, so a scheduler that saw
+//! an older state wastes a proposal and breaks nothing (mistake 8).
+
+use vivat_shared::ids::{AttemptId, TaskId, TaskKind};
+use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
+
+use super::Context;
+use crate::command::{Event, Grant, Rejection, Reply};
+use crate::limits::EARLY_REDUCES_PER_SLOT;
+use crate::state::{Job, State, TaskState, Worker};
+
+pub(super) fn apply(
+    context: &mut Context<'_>,
+    term: u64,
+    grants: &[Grant],
+) -> Result<Reply, Rejection> {
+    context.state.check_term(term)?;
+    let answers = grants.iter().map(|grant| assign(context, *grant)).collect();
+    Ok(Reply::Assigned(answers))
+}
+
+fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejection> {
+    let Grant { task, worker } = grant;
+    verify(context.state, grant)?;
+    let now_ms = context.state.now_ms;
+    let id = task.round.job;
+    let job = context.state.job_mut(id).ok_or(Rejection::UnknownJob(id))?;
+    let active = job.active_mut().ok_or(Rejection::JobEnded(id))?;
+    let table = active
+        .table_mut(task)
+        .ok_or(Rejection::NotGrantable(task))?;
+    let rerun = table.was_completed(task.index);
+    let number = table
+        .grant(task.index, worker)
+        .ok_or(Rejection::NotGrantable(task))?;
+    active.running += 1;
+    job.counts.started += 1;
+    job.counts.reruns_of_completed += u64::from(rerun);
+    let starts = job.started_at_ms.is_none();
+    job.started_at_ms.get_or_insert(now_ms);
+    let attempt = AttemptId { task, number };
+    if let Some(holder) = context.state.worker_mut(worker.worker) {
+        holder.running.insert(attempt);
+    }
+    if starts {
+        context.events.push(Event::JobChanged { job: id });
+    }
+    let granted = Event::AttemptGranted { attempt, worker };
+    context.events.push(granted);
+    Ok(attempt)
+}
+
+fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {
+    let Grant { task, worker } = grant;
+    let holder = state.check_worker(worker)?;
+    let id = task.round.job;
+    let job = state.job(id).ok_or(Rejection::UnknownJob(id))?;
+    let active = job.active().ok_or(Rejection::JobEnded(id))?;
+    let idle = active.wants(task.kind)
+        && active
+            .table(task)
+            .is_some_and(|table| table.state(task.index) == Some(TaskState::Idle));
+    let fetchable = task.kind != TaskKind::Reduce || active.round().may_fetch();
+    if !idle || !fetchable || !may_hold(job, task, holder) {
+        return Err(Rejection::NotGrantable(task));
+    }
+    let held_max = holder.info.slots * (1 + PREFETCH_PER_SLOT_MAX + EARLY_REDUCES_PER_SLOT) + 1;
+    if holder.running.len() >= held_max as usize {
+        return Err(Rejection::Limit {
+            limit: format!("{held_max} attempts of {}", holder.id),
+        });
+    }
+    Ok(())
+}
+
+/// Whether the worker takes new work, and sees the job's paths.
+fn may_hold(job: &Job, task: TaskId, worker: &Worker) -> bool {
+    let free = !task.kind.is_control()
+        || !worker
+            .running
+            .iter()
+            .any(|attempt| attempt.task.kind.is_control());
+    let sees = job
+        .host
+        .as_ref()
+        .is_none_or(|host| *host == worker.info.host);
+    free && sees && worker.accepts_work()
+}

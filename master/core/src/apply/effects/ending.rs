@@ -1,0 +1,55 @@
+//! The end of a job.
+
+use vivat_shared::ids::JobId;
+
+use crate::apply::Context;
+use crate::command::Event;
+use crate::state::{Active, Ended, JobEnd, Stage};
+
+/// Ends an active job: revokes what it runs and drops its tables. The end is
+/// final, so a job that has ended already stays as it is (S3).
+pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEnd) {
+    let at_ms = context.state.now_ms;
+    let Some(job) = context.state.job_mut(id) else {
+        return;
+    };
+    let Stage::Active(active) = &job.stage else {
+        return;
+    };
+    assert!(
+        end != JobEnd::Succeeded || is_whole(active),
+        "S2: {id} succeeds without every partition"
+    );
+    let live = active.live();
+    let round = active.round();
+    let ended = Ended {
+        end,
+        at_ms,
+        round: round.id,
+        maps: round.maps.counts(),
+        reduces: round.reduces.counts(),
+    };
+    job.counts.killed += live.len() as u64;
+    job.stage = Stage::Ended(Box::new(ended));
+    if let Some(deadline_ms) = job.deadline_ms() {
+        context.state.timeouts.remove(&(deadline_ms, id));
+    }
+    context.state.active.remove(&id);
+    context.state.ended.push_back(id);
+    for (attempt, worker) in live {
+        context.state.unlink(attempt, worker);
+        let revoked = Event::AttemptRevoked { attempt, worker };
+        context.events.push(revoked);
+    }
+    context.events.push(Event::JobChanged { job: id });
+    context.events.push(Event::JobEnded { job: id });
+}
+
+/// One accepted attempt for every partition, and the commit on top (S2).
+fn is_whole(active: &Active) -> bool {
+    let round = active.round();
+    round.plan.is_some()
+        && round.reduces.len() == round.reducers
+        && round.reduces.all_completed()
+        && active.commit.all_completed()
+}

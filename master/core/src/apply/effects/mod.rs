@@ -1,0 +1,12 @@
+//! What several commands cause. Each effect writes the state and names the
+//! facts; whether it may happen was decided by its caller.
+
+mod attempts;
+mod ending;
+mod workers;
+
+pub(super) use attempts::{
+    Lost, accept, charge_loss, crash_failure, input_of, lose_map, release, revoke,
+};
+pub(super) use ending::end_job;
+pub(super) use workers::expire;

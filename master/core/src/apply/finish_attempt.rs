@@ -1,0 +1,290 @@
+//! `FinishAttempt`: applied iff (job, round, task, attempt, worker, epoch) is a
+//! live grant (S4). The first accepted outcome of a task wins (S2); whoever
+//! repeats a report, or comes late, is refused and changes nothing.
+
+use vivat_shared::attempt::{AttemptFailure, Counters, Outcome, OutputIdentity, PartOutput};
+use vivat_shared::cause::{FailureCause, JobFailure};
+use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch};
+use vivat_shared::limits::OUTPUT_TAIL_BYTES_MAX;
+use vivat_shared::size_code::SizeCode;
+
+use super::Context;
+use super::effects::{Lost, accept, charge_loss, end_job, input_of, release, revoke};
+use crate::command::{Event, Rejection, Reply};
+use crate::limits::SEGMENTS_MAX;
+use crate::state::{Fate, JobEnd, Phase, Plan, PlanDraft};
+
+pub(super) fn apply(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    outcome: &Outcome,
+) -> Result<Reply, Rejection> {
+    context.state.check_live(attempt, worker)?;
+    let refused = match outcome {
+        Outcome::Planned {
+            chunks,
+            files,
+            splits,
+            crc32c,
+            replaces,
+        } => {
+            let seal = Seal {
+                chunks: *chunks,
+                files: *files,
+                splits: *splits,
+                crc32c: *crc32c,
+            };
+            finish_plan(context, attempt, worker, seal, replaces.as_ref())
+        }
+        Outcome::Mapped { segments, counters } => {
+            finish_map(context, attempt, worker, segments, counters)
+        }
+        Outcome::Reduced { output, counters } => {
+            finish_reduce(context, attempt, worker, *output, counters)
+        }
+        Outcome::Committed => finish_commit(context, attempt, worker),
+        Outcome::Failed(failure) => {
+            fail(context, attempt, worker, failure);
+            Ok(())
+        }
+        Outcome::Killed => {
+            stop(context, attempt, worker);
+            Ok(())
+        }
+    };
+    // An outcome that contradicts its task is a defect of the worker: it costs
+    // the attempt, because nothing else would ever end it.
+    if let Err(cause) = refused {
+        let failure = AttemptFailure {
+            cause,
+            input: None,
+            output_tail: String::new(),
+        };
+        fail(context, attempt, worker, &failure);
+    }
+    Ok(Reply::Done)
+}
+
+fn contradiction(detail: &str) -> FailureCause {
+    FailureCause::Internal {
+        detail: detail.to_owned(),
+    }
+}
+
+fn expect_kind(attempt: AttemptId, kind: TaskKind) -> Result<(), FailureCause> {
+    if attempt.task.kind == kind {
+        return Ok(());
+    }
+    Err(contradiction("the outcome is one of another kind of task"))
+}
+
+/// What the sealing entry says of the chunks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seal {
+    chunks: u32,
+    files: u32,
+    splits: u32,
+    crc32c: u32,
+}
+
+impl Seal {
+    fn of(draft: &PlanDraft) -> Self {
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        Self {
+            chunks: count(draft.chunks.len()),
+            files: count(draft.files.len()),
+            splits: count(draft.splits.len()),
+            crc32c: draft.crc32c,
+        }
+    }
+}
+
+fn finish_plan(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    seal: Seal,
+    replaces: Option<&OutputIdentity>,
+) -> Result<(), FailureCause> {
+    expect_kind(attempt, TaskKind::Plan)?;
+    let Some(active) = context.state.active_mut(attempt.job()) else {
+        return Ok(());
+    };
+    let round = active.round_mut();
+    let segments = u64::from(seal.splits) * u64::from(round.reducers);
+    if segments > SEGMENTS_MAX {
+        let detail = format!(
+            "{} splits for {} reducers make more than {SEGMENTS_MAX} segments",
+            seal.splits, round.reducers
+        );
+        return Err(FailureCause::PlanTooLarge { detail });
+    }
+    let mut draft = round.drafts.remove(&attempt.number).unwrap_or_default();
+    if Seal::of(&draft) != seal {
+        return Err(contradiction("the plan's seal does not fit its chunks"));
+    }
+    draft.splits.shrink_to_fit();
+    let input_bytes = draft.input_bytes;
+    round.start(Plan {
+        files: draft.files,
+        splits: draft.splits,
+        input_bytes,
+        replaces: replaces.cloned(),
+    });
+    active.phase = Phase::Work;
+    if let Some(job) = context.state.job_mut(attempt.job()) {
+        job.input_bytes = input_bytes;
+    }
+    accept(context, attempt, worker, &Counters::new());
+    let job = attempt.job();
+    context.events.push(Event::JobChanged { job });
+    Ok(())
+}
+
+fn finish_map(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    segments: &[SizeCode],
+    counters: &Counters,
+) -> Result<(), FailureCause> {
+    expect_kind(attempt, TaskKind::Map)?;
+    let Some(active) = context.state.active_mut(attempt.job()) else {
+        return Ok(());
+    };
+    let round = active.round_mut();
+    if segments.len() != round.reducers as usize {
+        return Err(contradiction("a map needs one segment for each partition"));
+    }
+    round.set_sizes(attempt.task.index, segments);
+    accept(context, attempt, worker, counters);
+    context.events.push(Event::SegmentsLocated {
+        map: attempt,
+        holder: worker,
+    });
+    Ok(())
+}
+
+fn finish_reduce(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    output: PartOutput,
+    counters: &Counters,
+) -> Result<(), FailureCause> {
+    expect_kind(attempt, TaskKind::Reduce)?;
+    accept(context, attempt, worker, counters);
+    let partition = attempt.task.index;
+    let Some(active) = context.state.active_mut(attempt.job()) else {
+        return Ok(());
+    };
+    let round = active.round_mut();
+    round.outputs[partition as usize] = output;
+    round.preferred.remove(&partition);
+    for suspicion in round.suspicions.values_mut() {
+        suspicion.readers.remove(&partition);
+    }
+    round
+        .suspicions
+        .retain(|_, suspicion| !suspicion.readers.is_empty());
+    if round.reduces.all_completed() {
+        begin_commit(context, attempt.task);
+    }
+    Ok(())
+}
+
+/// The last partition is there: maps that still run again are for nobody.
+fn begin_commit(context: &mut Context<'_>, last: TaskId) {
+    let job = last.round.job;
+    let Some(active) = context.state.active_mut(job) else {
+        return;
+    };
+    active.phase = Phase::Commit;
+    active.round_mut().suspicions.clear();
+    for (attempt, worker) in active.live() {
+        revoke(context, attempt, worker);
+    }
+    context.events.push(Event::JobChanged { job });
+}
+
+fn finish_commit(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+) -> Result<(), FailureCause> {
+    expect_kind(attempt, TaskKind::Commit)?;
+    accept(context, attempt, worker, &Counters::new());
+    end_job(context, attempt.job(), JobEnd::Succeeded);
+    Ok(())
+}
+
+fn fail(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    failure: &AttemptFailure,
+) {
+    let idle = release(context.state, attempt, worker);
+    context.events.push(Event::AttemptFinished {
+        attempt,
+        worker,
+        accepted: false,
+    });
+    let Some(job) = context.state.job_mut(attempt.job()) else {
+        return;
+    };
+    job.counts.failed += 1;
+    let attempts_max = job.spec.attempts_max;
+    let AttemptId { task, number } = attempt;
+    let failures = job
+        .active_mut()
+        .and_then(|active| active.table_mut(task))
+        .map_or(0, |table| {
+            table.suffer(task.index, number, worker.worker, Fate::Failed)
+        });
+    if failure.cause.is_final() || failures >= attempts_max {
+        let failure = JobFailure {
+            cause: failure.cause.clone(),
+            attempt: Some(attempt),
+            worker: Some(worker.worker),
+            input: failure
+                .input
+                .clone()
+                .or_else(|| input_of(context.state, task)),
+            failures: u32::from(failures),
+            output_tail: tail(&failure.output_tail).to_owned(),
+        };
+        end_job(context, task.round.job, JobEnd::Failed(Box::new(failure)));
+    } else if idle {
+        context.events.push(Event::TaskIdle { task });
+    }
+}
+
+/// The longest end of a text that is kept.
+fn tail(text: &str) -> &str {
+    let start = text.len().saturating_sub(OUTPUT_TAIL_BYTES_MAX);
+    &text[text.ceil_char_boundary(start)..]
+}
+
+/// Stopped, or handed back: costs no retry, but is bounded like a loss.
+fn stop(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
+    let idle = release(context.state, attempt, worker);
+    if let Some(job) = context.state.job_mut(attempt.job()) {
+        job.counts.killed += 1;
+    }
+    context.events.push(Event::AttemptFinished {
+        attempt,
+        worker,
+        accepted: false,
+    });
+    let lost = Lost {
+        attempt,
+        worker,
+        fate: None,
+    };
+    if !charge_loss(context, lost) && idle {
+        let task = attempt.task;
+        context.events.push(Event::TaskIdle { task });
+    }
+}

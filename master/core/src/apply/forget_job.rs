@@ -1,0 +1,23 @@
+//! `ForgetJob`: retention, by count and proposed by the leader, so that the
+//! state stays bounded (mistake 20). The key goes with the job.
+
+use vivat_shared::ids::JobId;
+
+use super::Context;
+use crate::command::{Rejection, Reply};
+
+pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Rejection> {
+    let state = &mut *context.state;
+    let known = state.job(job).ok_or(Rejection::UnknownJob(job))?;
+    if known.active().is_some() {
+        return Err(Rejection::JobNotEnded(job));
+    }
+    if let Some(forgotten) = state.jobs.remove(&job) {
+        state.keys.remove(&forgotten.key);
+    }
+    // The oldest is forgotten first, so this looks at the front.
+    if let Some(position) = state.ended.iter().position(|ended| *ended == job) {
+        state.ended.remove(position);
+    }
+    Ok(Reply::Done)
+}

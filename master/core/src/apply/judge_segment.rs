@@ -1,0 +1,111 @@
+//! `JudgeSegment`: the probe's verdict on a suspected segment.
+//!
+//! Gone: the map runs again. Whole, twice: the reduce that cannot reach it is
+//! placed elsewhere, preferably where the segment is. Whole still, and out of
+//! reach after that move or for two workers at once: the map runs again. So a
+//! lying reducer costs two probes and no healthy map (mistake 11).
+
+use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch, WorkerId};
+
+use super::Context;
+use super::effects::{Lost, charge_loss, lose_map, revoke};
+use crate::command::{Event, Rejection, Reply};
+use crate::limits::HEALTHY_PROBES_MAX;
+use crate::state::{Active, Fate, Job, Suspicion};
+
+pub(super) fn apply(
+    context: &mut Context<'_>,
+    term: u64,
+    map: AttemptId,
+    holder: WorkerEpoch,
+    healthy: bool,
+) -> Result<Reply, Rejection> {
+    context.state.check_term(term)?;
+    let judged = context
+        .state
+        .job(map.job())
+        .and_then(Job::active)
+        .and_then(|active| suspicion(active, map, holder));
+    if judged.is_none() {
+        return Ok(Reply::Done);
+    }
+    if !healthy {
+        lose_map(context, map, holder, false);
+        return Ok(Reply::Done);
+    }
+    let Some(active) = context.state.active_mut(map.job()) else {
+        return Ok(Reply::Done);
+    };
+    let Some(suspicion) = active.round_mut().suspicions.get_mut(&map.task.index) else {
+        return Ok(Reply::Done);
+    };
+    suspicion.healthy += 1;
+    if suspicion.healthy < HEALTHY_PROBES_MAX && !suspicion.moved {
+        return Ok(Reply::Done);
+    }
+    if suspicion.moved || suspicion.reporters.len() > 1 {
+        lose_map(context, map, holder, false);
+    } else {
+        let readers = begin_move(suspicion);
+        for (partition, number) in readers {
+            move_reader(context, map.task, partition, number, holder.worker);
+        }
+    }
+    Ok(Reply::Done)
+}
+
+/// The suspicion that a verdict is about, while a probe is due.
+fn suspicion(active: &Active, map: AttemptId, holder: WorkerEpoch) -> Option<&Suspicion> {
+    let round = active.round();
+    if map.task.round != round.id || map.task.kind != TaskKind::Map {
+        return None;
+    }
+    let suspicion = round.suspicions.get(&map.task.index)?;
+    let same = suspicion.number == map.number && suspicion.holder == holder;
+    (same && suspicion.probe_due).then_some(suspicion)
+}
+
+fn begin_move(suspicion: &mut Suspicion) -> Vec<(u32, u16)> {
+    suspicion.moved = true;
+    suspicion.healthy = 0;
+    suspicion.probe_due = false;
+    suspicion.reporters.clear();
+    suspicion
+        .readers
+        .iter()
+        .map(|(partition, number)| (*partition, *number))
+        .collect()
+}
+
+fn move_reader(
+    context: &mut Context<'_>,
+    map: TaskId,
+    partition: u32,
+    number: u16,
+    holder: WorkerId,
+) {
+    let task = TaskId {
+        round: map.round,
+        kind: TaskKind::Reduce,
+        index: partition,
+    };
+    let Some(active) = context.state.active_mut(map.round.job) else {
+        return;
+    };
+    let round = active.round_mut();
+    let reader = round.reduces.live(partition).iter().copied();
+    let Some(reader) = reader.into_iter().find(|live| live.number == number) else {
+        return;
+    };
+    round.preferred.insert(partition, holder);
+    let attempt = AttemptId { task, number };
+    let idle = revoke(context, attempt, reader.worker);
+    let lost = Lost {
+        attempt,
+        worker: reader.worker,
+        fate: Some(Fate::Moved),
+    };
+    if !charge_loss(context, lost) && idle {
+        context.events.push(Event::TaskIdle { task });
+    }
+}

@@ -1,0 +1,102 @@
+//! `SubmitJob`: one key, one job, for as long as the job is remembered (S5).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use vivat_shared::ids::JobId;
+use vivat_shared::job::{JobSpec, SpecError};
+use vivat_shared::limits::{JOB_KEY_BYTES_MAX, JOB_SPEC_BYTES_MAX};
+use vivat_shared::view::AttemptCounts;
+
+use super::Context;
+use crate::command::{Event, Rejection, Reply};
+use crate::limits::JOBS_ACTIVE_MAX;
+use crate::state::job::hosts;
+use crate::state::{Active, Job, Stage};
+
+pub(super) fn apply(
+    context: &mut Context<'_>,
+    key: &str,
+    spec: &JobSpec,
+) -> Result<Reply, Rejection> {
+    // The key comes first: a repeated submission gets the same answer even if
+    // this version would refuse the specification today.
+    if let Some(job) = context.state.job_of_key(key) {
+        return answer_repeated(context, key, job, spec);
+    }
+    check(key, spec).map_err(Rejection::InvalidSpec)?;
+    let state = &mut *context.state;
+    if state.active.len() >= JOBS_ACTIVE_MAX {
+        return Err(Rejection::Limit {
+            limit: format!("{JOBS_ACTIVE_MAX} jobs that have not ended"),
+        });
+    }
+    state.last_job += 1;
+    let id = JobId(state.last_job);
+    let job = Job {
+        id,
+        key: Arc::from(key),
+        spec: Arc::new(spec.clone()),
+        host: hosts(spec).first().map(|host| (*host).clone()),
+        submitted_at_ms: state.now_ms,
+        started_at_ms: None,
+        counts: AttemptCounts::default(),
+        counters: BTreeMap::new(),
+        input_bytes: 0,
+        stage: Stage::Active(Box::new(Active::new(id, spec))),
+    };
+    state.insert_job(job);
+    context.events.push(Event::JobChanged { job: id });
+    Ok(Reply::Job {
+        job: id,
+        created: true,
+    })
+}
+
+fn answer_repeated(
+    context: &Context<'_>,
+    key: &str,
+    job: JobId,
+    spec: &JobSpec,
+) -> Result<Reply, Rejection> {
+    let same = context
+        .state
+        .job(job)
+        .is_some_and(|known| *known.spec == *spec);
+    if same {
+        return Ok(Reply::Job {
+            job,
+            created: false,
+        });
+    }
+    Err(Rejection::KeyConflict {
+        key: key.to_owned(),
+        job,
+    })
+}
+
+fn check(key: &str, spec: &JobSpec) -> Result<(), SpecError> {
+    let fail = |field: &str, problem: String| {
+        Err(SpecError {
+            field: field.to_owned(),
+            problem,
+        })
+    };
+    if key.is_empty() || key.len() > JOB_KEY_BYTES_MAX {
+        return fail("key", format!("1 to {JOB_KEY_BYTES_MAX} bytes"));
+    }
+    spec.validate()?;
+    if spec.steps.len() > 1 {
+        return fail("step", "one step; several do not run yet".to_owned());
+    }
+    if hosts(spec).len() > 1 {
+        let problem = "plain paths of one machine, so that a worker can see them all; \
+                       paths that every worker sees are written file:///x";
+        return fail("input", problem.to_owned());
+    }
+    let bytes = postcard::experimental::serialized_size(spec).unwrap_or(usize::MAX);
+    if bytes > JOB_SPEC_BYTES_MAX {
+        return fail("input", format!("{JOB_SPEC_BYTES_MAX} bytes for the whole"));
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! `TimeOutJob`: believed only if the state's own time agrees, and not once the
+//! output may be visible.
+
+use vivat_shared::cause::{FailureCause, JobFailure};
+use vivat_shared::ids::JobId;
+
+use super::Context;
+use super::effects::end_job;
+use crate::command::{Rejection, Reply};
+use crate::state::JobEnd;
+
+pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Rejection> {
+    let now_ms = context.state.now_ms;
+    let known = context.state.job(job).ok_or(Rejection::UnknownJob(job))?;
+    let active = known.active().ok_or(Rejection::JobEnded(job))?;
+    if active.is_committing() {
+        return Err(Rejection::TooLate(job));
+    }
+    let Some(limit_ms) = known.spec.timeout_ms else {
+        return Err(Rejection::JobNotEnded(job));
+    };
+    if known.deadline_ms().is_none_or(|deadline| now_ms < deadline) {
+        return Err(Rejection::JobNotEnded(job));
+    }
+    let failure = JobFailure {
+        cause: FailureCause::JobTimeout { limit_ms },
+        attempt: None,
+        worker: None,
+        input: None,
+        failures: 0,
+        output_tail: String::new(),
+    };
+    end_job(context, job, JobEnd::Failed(Box::new(failure)));
+    Ok(Reply::Done)
+}

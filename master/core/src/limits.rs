@@ -1,0 +1,24 @@
+//! Bounds of the replicated state, each with its reason. They are constants and
+//! not settings: replicas that disagreed about one would diverge.
+
+/// Jobs that have not ended; past it submissions are refused.
+pub const JOBS_ACTIVE_MAX: usize = 100_000;
+/// Ended jobs that are kept for `job list`; the oldest beyond are forgotten.
+pub const FINISHED_JOBS_MAX: usize = 1_000;
+/// Workers that are registered and not lost.
+pub const WORKERS_LIVE_MAX: usize = 10_000;
+/// Lost workers that are remembered, so that one that returns keeps its id.
+pub const WORKERS_LOST_MAX: usize = 1_000;
+/// Bytes of what a worker says of itself: uid, address and labels.
+pub const WORKER_INFO_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the reason why a worker was expired.
+pub const REASON_BYTES_MAX: usize = 512;
+/// Segments of one round, a byte each: more would not fit a master's memory.
+pub const SEGMENTS_MAX: u64 = 256 * 1024 * 1024;
+/// Reduces per slot that a worker may hold while maps still run. They hold no
+/// slot, but their buffers and connections are real.
+pub const EARLY_REDUCES_PER_SLOT: u32 = 2;
+/// Healthy probes of a suspected segment before its reader is to blame.
+pub const HEALTHY_PROBES_MAX: u8 = 2;
+/// The chained hash is published at multiples of this many entries.
+pub const HASH_POINT_ENTRIES: u64 = 64;

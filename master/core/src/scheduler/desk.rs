@@ -1,0 +1,334 @@
+//! One run of the scheduler: what is still free, and what was placed already.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use vivat_shared::ids::{JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
+use vivat_shared::job::Policy;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{LivenessView, sees_paths};
+use crate::command::Grant;
+use crate::limits::EARLY_REDUCES_PER_SLOT;
+use crate::state::{Active, Job, Lane, Phase, State, TaskTable, Turn, Worker};
+
+/// Idle tasks with a history that are stepped over in one turn of a job.
+const STEPS_OVER_MAX: u32 = 64;
+
+/// A live worker, and what it can still take.
+struct Room<'a> {
+    worker: &'a Worker,
+    want: u32,
+    control_free: bool,
+    /// Reduces that it holds in rounds whose maps are not done.
+    early_reduces: u32,
+    /// Placed here in this run, for the share of a round.
+    placed: BTreeMap<(JobId, TaskKind), u32>,
+    /// Attempts granted before and in this run.
+    held: u32,
+}
+
+/// How far this run is in the tasks of one job.
+#[derive(Clone, Copy)]
+struct Progress {
+    next_map: u32,
+    next_reduce: u32,
+    /// The most that one pull may take of the round's maps and reduces.
+    maps_share: u32,
+    reduces_share: u32,
+}
+
+/// A task that wants a worker.
+struct Want<'a> {
+    job: &'a Job,
+    task: TaskId,
+    /// Workers it should not go to, while there is another.
+    avoided: Vec<WorkerId>,
+    preferred: Option<WorkerId>,
+    /// The most that one pull may take; none for control tasks.
+    share: Option<u32>,
+    /// A reduce whose maps are not done.
+    early: bool,
+}
+
+pub(super) struct Desk<'a> {
+    state: &'a State,
+    rooms: Vec<Room<'a>>,
+    progress: BTreeMap<JobId, Progress>,
+    grants: Vec<Grant>,
+    limit: usize,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn open(state: &'a State, liveness: &LivenessView, limit: usize) -> Self {
+        let rooms = state
+            .workers()
+            .filter(|worker| worker.accepts_work())
+            .filter_map(|worker| {
+                let seen = liveness.of(worker)?;
+                Some(Room {
+                    worker,
+                    want: seen.want,
+                    control_free: seen.control_free,
+                    early_reduces: if seen.want > 0 {
+                        early_reduces(state, worker)
+                    } else {
+                        0
+                    },
+                    placed: BTreeMap::new(),
+                    held: u32::try_from(worker.running.len()).unwrap_or(u32::MAX),
+                })
+            })
+            .collect();
+        Self {
+            state,
+            rooms,
+            progress: BTreeMap::new(),
+            grants: Vec::new(),
+            limit,
+        }
+    }
+
+    pub(super) fn into_grants(self) -> Vec<Grant> {
+        self.grants
+    }
+
+    /// Lets the jobs of a lane take turns until nothing more can be placed.
+    pub(super) fn fill(&mut self, lane: Lane) {
+        let first = Turn {
+            lane,
+            urgency: Reverse(u8::MAX),
+            running: 0,
+            job: JobId(0),
+        };
+        let mut waiting = self
+            .state
+            .turns
+            .range(first..)
+            .take_while(|turn| turn.lane == lane)
+            .copied()
+            .peekable();
+        let mut again: BTreeSet<Turn> = BTreeSet::new();
+        while self.grants.len() < self.limit && self.has_room(lane) {
+            let from_again = match (waiting.peek(), again.first()) {
+                (None, None) => return,
+                (Some(new), Some(old)) => old < new,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+            };
+            let next = if from_again {
+                again.pop_first()
+            } else {
+                waiting.next()
+            };
+            let Some(turn) = next else {
+                return;
+            };
+            if self.place_one(turn.job) {
+                let running = turn.running + 1;
+                again.insert(Turn { running, ..turn });
+            }
+        }
+    }
+
+    fn has_room(&self, lane: Lane) -> bool {
+        self.rooms.iter().any(|room| match lane {
+            Lane::Control => room.control_free,
+            Lane::Work => room.want > 0,
+        })
+    }
+
+    /// Places the next task of a job; false when none can be placed.
+    fn place_one(&mut self, id: JobId) -> bool {
+        let Some((job, active)) = self
+            .state
+            .job(id)
+            .and_then(|job| Some((job, job.active()?)))
+        else {
+            return false;
+        };
+        match active.phase {
+            Phase::Plan => self.place_control(job, active, TaskKind::Plan),
+            Phase::Commit => self.place_control(job, active, TaskKind::Commit),
+            Phase::Work => {
+                self.place_work(job, active, TaskKind::Map)
+                    || (active.round().may_fetch()
+                        && self.place_work(job, active, TaskKind::Reduce))
+            }
+        }
+    }
+
+    fn place_control(&mut self, job: &'a Job, active: &'a Active, kind: TaskKind) -> bool {
+        let task = TaskId {
+            round: active.round().id,
+            kind,
+            index: 0,
+        };
+        // A job has one control task at a time: its second turn finds it placed.
+        if self.grants.iter().rev().any(|grant| grant.task == task) {
+            return false;
+        }
+        let avoided = active
+            .table(task)
+            .map_or_else(Vec::new, |table| table.avoided(0).collect());
+        self.place(&Want {
+            job,
+            task,
+            avoided,
+            preferred: None,
+            share: None,
+            early: false,
+        })
+    }
+
+    fn place_work(&mut self, job: &'a Job, active: &'a Active, kind: TaskKind) -> bool {
+        let round = active.round();
+        let mut progress = self.progress_of(job, active);
+        let is_map = kind == TaskKind::Map;
+        let (table, share, mut from) = if is_map {
+            (&round.maps, progress.maps_share, progress.next_map)
+        } else {
+            (&round.reduces, progress.reduces_share, progress.next_reduce)
+        };
+        let mut placed = false;
+        for _ in 0..STEPS_OVER_MAX {
+            let Some(index) = table.next_idle(from) else {
+                break;
+            };
+            let want = Want {
+                job,
+                task: TaskId {
+                    round: round.id,
+                    kind,
+                    index,
+                },
+                avoided: table.avoided(index).collect(),
+                preferred: round.preferred.get(&index).copied().filter(|_| !is_map),
+                share: Some(share),
+                early: !is_map && !round.maps.all_completed(),
+            };
+            placed = self.place(&want);
+            // Where a task without a history finds no room, no other will.
+            if !placed && want.avoided.is_empty() {
+                break;
+            }
+            from = index + 1;
+            if placed {
+                break;
+            }
+        }
+        if is_map {
+            progress.next_map = from;
+        } else {
+            progress.next_reduce = from;
+        }
+        self.progress.insert(job.id, progress);
+        placed
+    }
+
+    fn progress_of(&self, job: &Job, active: &Active) -> Progress {
+        if let Some(progress) = self.progress.get(&job.id) {
+            return *progress;
+        }
+        let workers = self
+            .rooms
+            .iter()
+            .filter(|room| sees_paths(room.worker, job))
+            .count();
+        let pulls = u32::try_from(workers).unwrap_or(u32::MAX).max(1) * 2;
+        let share = |table: &TaskTable| table.counts().idle.div_ceil(pulls).max(1);
+        Progress {
+            next_map: 0,
+            next_reduce: 0,
+            maps_share: share(&active.round().maps),
+            reduces_share: share(&active.round().reduces),
+        }
+    }
+
+    /// Places a task where it fits best.
+    fn place(&mut self, want: &Want<'_>) -> bool {
+        let Some(room) = self.choose(want).and_then(|at| self.rooms.get_mut(at)) else {
+            return false;
+        };
+        let kind = want.task.kind;
+        if kind.is_control() {
+            room.control_free = false;
+        } else {
+            room.want -= 1;
+            room.early_reduces += u32::from(want.early);
+            *room.placed.entry((want.job.id, kind)).or_insert(0) += 1;
+        }
+        room.held += 1;
+        let worker = WorkerEpoch {
+            worker: room.worker.id,
+            epoch: room.worker.epoch,
+        };
+        self.grants.push(Grant {
+            task: want.task,
+            worker,
+        });
+        true
+    }
+
+    fn choose(&self, want: &Want<'_>) -> Option<usize> {
+        let eligible = |room: &&Room<'_>| sees_paths(room.worker, want.job);
+        let is_avoided = |room: &Room<'_>| want.avoided.contains(&room.worker.id);
+        let spare = self.rooms.iter().filter(eligible).any(|r| !is_avoided(r));
+        let fits: Vec<usize> = (0..self.rooms.len())
+            .filter(|&at| {
+                let room = &self.rooms[at];
+                eligible(&room) && has_place(room, want) && !(spare && is_avoided(room))
+            })
+            .collect();
+        let preferred = fits
+            .iter()
+            .copied()
+            .find(|&at| Some(self.rooms[at].worker.id) == want.preferred);
+        preferred.or_else(|| self.by_policy(want, &fits))
+    }
+
+    fn by_policy(&self, want: &Want<'_>, fits: &[usize]) -> Option<usize> {
+        let room = |at: usize| &self.rooms[at];
+        let in_turn = |number: u64| {
+            let count = fits.len() as u64;
+            let at = number.checked_rem(count)?;
+            fits.get(usize::try_from(at).ok()?).copied()
+        };
+        match want.job.spec.policy {
+            // Nothing is known yet of where data are or how fast workers were:
+            // the most room, so that no worker gets all of a short round.
+            Policy::Locality | Policy::Score => fits
+                .iter()
+                .copied()
+                .max_by_key(|&at| (room(at).want, Reverse(room(at).held), Reverse(at))),
+            Policy::LeastLoaded => fits.iter().copied().min_by_key(|&at| {
+                let load = u64::from(room(at).held) * 1_000;
+                (load / u64::from(room(at).worker.info.slots.max(1)), at)
+            }),
+            Policy::RoundRobin => in_turn(u64::from(want.task.index)),
+            Policy::Random => in_turn(xxh3_64(want.task.to_string().as_bytes())),
+        }
+    }
+}
+
+fn has_place(room: &Room<'_>, want: &Want<'_>) -> bool {
+    let Some(share) = want.share else {
+        return room.control_free;
+    };
+    let key = (want.job.id, want.task.kind);
+    let placed = room.placed.get(&key).copied().unwrap_or(0);
+    let early_max = room.worker.info.slots * EARLY_REDUCES_PER_SLOT;
+    room.want > 0 && placed < share && !(want.early && room.early_reduces >= early_max)
+}
+
+/// Reduces that a worker holds in rounds whose maps are not done.
+fn early_reduces(state: &State, worker: &Worker) -> u32 {
+    let early = worker.running.iter().filter(|attempt| {
+        attempt.task.kind == TaskKind::Reduce
+            && state
+                .job(attempt.job())
+                .and_then(Job::active)
+                .is_some_and(|active| !active.round().maps.all_completed())
+    });
+    u32::try_from(early.count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,82 @@
+//! Who runs what next.
+//!
+//! A pure function of the state and of what the leader sees of the workers. It
+//! may be wrong or late: `apply` verifies every grant. Jobs take turns, highest
+//! priority first, then the one with the fewest granted attempts, then the
+//! oldest; each turn places one task. Only workers whose pull waits are given
+//! anything, and never so much at once that a slow worker could hold up the end
+//! of a round.
+
+mod desk;
+
+use std::collections::BTreeMap;
+
+use vivat_shared::ids::{Epoch, WorkerId};
+
+use crate::command::Grant;
+use crate::state::{Job, Lane, State, Worker};
+use desk::Desk;
+
+/// What the leader sees of the workers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LivenessView {
+    /// Workers whose lease holds.
+    pub workers: BTreeMap<WorkerId, WorkerLiveness>,
+}
+
+/// One worker whose lease holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerLiveness {
+    /// Its registration.
+    pub epoch: Epoch,
+    /// Attempts that its pending pull can still take; 0 without one. Reduces
+    /// that only fetch hold no slot and must not lower it.
+    pub want: u32,
+    /// Whether a pull is pending and its control slot is free.
+    pub control_free: bool,
+}
+
+impl LivenessView {
+    /// Every registered worker, wanting nothing: what a replica that does not
+    /// lead can say.
+    #[must_use]
+    pub fn of_registered(state: &State) -> Self {
+        let idle = |worker: &Worker| WorkerLiveness {
+            epoch: worker.epoch,
+            want: 0,
+            control_free: false,
+        };
+        Self {
+            workers: state
+                .workers()
+                .filter(|worker| worker.is_registered())
+                .map(|worker| (worker.id, idle(worker)))
+                .collect(),
+        }
+    }
+
+    /// What is seen of a worker, if it is registered as it is seen.
+    #[must_use]
+    pub fn of(&self, worker: &Worker) -> Option<WorkerLiveness> {
+        self.workers
+            .get(&worker.id)
+            .copied()
+            .filter(|seen| worker.is_registered() && seen.epoch == worker.epoch)
+    }
+}
+
+/// Whether a worker sees the paths of a job.
+pub(crate) fn sees_paths(worker: &Worker, job: &Job) -> bool {
+    job.host
+        .as_ref()
+        .is_none_or(|host| *host == worker.info.host)
+}
+
+/// Chooses up to `limit` grants. The time is for policies that wait.
+#[must_use]
+pub fn schedule(state: &State, liveness: &LivenessView, _now_ms: u64, limit: usize) -> Vec<Grant> {
+    let mut desk = Desk::open(state, liveness, limit);
+    desk.fill(Lane::Control);
+    desk.fill(Lane::Work);
+    desk.into_grants()
+}

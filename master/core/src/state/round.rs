@@ -1,0 +1,160 @@
+//! One map-shuffle-reduce pass: its plan, its tasks, and what is suspected.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vivat_shared::attempt::{InputFile, OutputIdentity, PartOutput, SplitRange};
+use vivat_shared::cause::InputRange;
+use vivat_shared::ids::{RoundId, WorkerEpoch, WorkerId};
+use vivat_shared::size_code::SizeCode;
+
+use super::column::ByteColumn;
+use super::tasks::TaskTable;
+
+/// A sealed plan. Never changes (S14), so clones of the state share it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// The input files.
+    pub files: Vec<InputFile>,
+    /// One for each map task.
+    pub splits: Vec<SplitRange>,
+    /// Bytes of all splits.
+    pub input_bytes: u64,
+    /// What stood at the output.
+    pub replaces: Option<OutputIdentity>,
+}
+
+/// The chunks that a plan attempt has sent so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlanDraft {
+    /// Checksum of each chunk, to know a repeated one.
+    pub chunks: Vec<u32>,
+    /// Checksum of all chunks.
+    pub crc32c: u32,
+    /// Files so far.
+    pub files: Vec<InputFile>,
+    /// Splits so far.
+    pub splits: Vec<SplitRange>,
+    /// Bytes of all splits so far.
+    pub input_bytes: u64,
+}
+
+/// A segment that a reducer could not have. While `probe_due`, the leader owes
+/// a probe of the holder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// The map attempt.
+    pub number: u16,
+    /// Who should have its segments.
+    pub holder: WorkerEpoch,
+    /// Workers that reported it since the last move.
+    pub reporters: BTreeSet<WorkerId>,
+    /// Partition and attempt of the reduces that wait for it.
+    pub readers: BTreeMap<u32, u16>,
+    /// Probes that found the segment whole since the last move.
+    pub healthy: u8,
+    /// The readers were placed elsewhere once.
+    pub moved: bool,
+    /// A report was not yet answered by enough probes.
+    pub probe_due: bool,
+}
+
+/// One round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// Which.
+    pub id: RoundId,
+    /// Partitions.
+    pub reducers: u32,
+    /// The plan task.
+    pub planning: TaskTable,
+    /// Unsealed plans by attempt.
+    pub drafts: BTreeMap<u16, PlanDraft>,
+    /// The plan, once sealed.
+    pub plan: Option<Arc<Plan>>,
+    /// Map tasks; none before the plan.
+    pub maps: TaskTable,
+    /// Sizes of segments, `reducers` for each map task.
+    pub sizes: ByteColumn,
+    /// Reduce tasks; none before the plan.
+    pub reduces: TaskTable,
+    /// What the accepted reduce attempts wrote.
+    pub outputs: Vec<PartOutput>,
+    /// By map task.
+    pub suspicions: BTreeMap<u32, Suspicion>,
+    /// Where a reduce would best run, because a segment is known to be there.
+    pub preferred: BTreeMap<u32, WorkerId>,
+}
+
+impl Round {
+    pub(crate) fn new(id: RoundId, reducers: u32) -> Self {
+        Self {
+            id,
+            reducers,
+            planning: TaskTable::new(1),
+            drafts: BTreeMap::new(),
+            plan: None,
+            maps: TaskTable::default(),
+            sizes: ByteColumn::default(),
+            reduces: TaskTable::default(),
+            outputs: Vec::new(),
+            suspicions: BTreeMap::new(),
+            preferred: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the sealed plan the round's, and its tasks with it.
+    pub(crate) fn start(&mut self, plan: Plan) {
+        let splits = u32::try_from(plan.splits.len()).unwrap_or(u32::MAX);
+        self.maps = TaskTable::new(splits);
+        self.sizes = ByteColumn::zeros(plan.splits.len() * self.reducers as usize);
+        self.reduces = TaskTable::new(self.reducers);
+        self.outputs = vec![PartOutput::default(); self.reducers as usize];
+        self.plan = Some(Arc::new(plan));
+        self.drafts.clear();
+    }
+
+    /// Whether the segments of completed maps are still wanted by some reduce.
+    #[must_use]
+    pub fn needs_segments(&self) -> bool {
+        self.plan.is_some() && !self.reduces.all_completed()
+    }
+
+    /// Whether some reduce has all it needs to begin fetching.
+    #[must_use]
+    pub fn may_fetch(&self) -> bool {
+        self.maps.is_empty() || self.maps.counts().completed > 0
+    }
+
+    /// Where the sizes of a map task's segments are.
+    fn size_range(&self, map: u32) -> std::ops::Range<usize> {
+        let start = map as usize * self.reducers as usize;
+        start..start + self.reducers as usize
+    }
+
+    /// Recorded sizes of a map task's segments.
+    pub(crate) fn sizes_of(&self, map: u32) -> &[u8] {
+        self.sizes.get(self.size_range(map)).unwrap_or(&[])
+    }
+
+    pub(crate) fn set_sizes(&mut self, map: u32, segments: &[SizeCode]) {
+        let range = self.size_range(map);
+        for (size, segment) in self.sizes[range].iter_mut().zip(segments) {
+            *size = segment.0;
+        }
+    }
+
+    /// What a map task reads.
+    #[must_use]
+    pub fn input_range(&self, map: u32) -> Option<InputRange> {
+        let plan = self.plan.as_ref()?;
+        let split = plan.splits.get(map as usize)?;
+        let file = plan.files.get(split.file as usize)?;
+        Some(InputRange {
+            path: file.display.clone(),
+            offset: split.offset,
+            bytes: split.bytes,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! A worker as the log knows it: registered or lost, never "late".
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use vivat_shared::ids::{AttemptId, Epoch, WorkerEpoch, WorkerId};
+
+use crate::command::WorkerInfo;
+
+/// Whether a worker's epoch is current.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// Its epoch is current.
+    Registered {
+        /// Gets nothing new.
+        draining: bool,
+    },
+    /// Its epoch is over.
+    Lost {
+        /// Why.
+        reason: String,
+        /// Position in the order of losses.
+        order: u64,
+    },
+}
+
+/// A worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Who.
+    pub id: WorkerId,
+    /// Its last registration.
+    pub epoch: Epoch,
+    /// What it said then.
+    pub info: WorkerInfo,
+    /// Whether that registration holds.
+    pub presence: Presence,
+    /// What is granted to it: an index over the jobs' tables.
+    pub running: BTreeSet<AttemptId>,
+}
+
+impl Worker {
+    /// Worker and registration.
+    #[must_use]
+    pub fn current(&self) -> WorkerEpoch {
+        WorkerEpoch {
+            worker: self.id,
+            epoch: self.epoch,
+        }
+    }
+
+    /// Whether its epoch is current.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        match self.presence {
+            Presence::Registered { .. } => true,
+            Presence::Lost { .. } => false,
+        }
+    }
+
+    /// Whether it may be given something new.
+    #[must_use]
+    pub fn accepts_work(&self) -> bool {
+        match self.presence {
+            Presence::Registered { draining } => !draining,
+            Presence::Lost { .. } => false,
+        }
+    }
+}
