@@ -12,10 +12,17 @@
 //! [`Program`]: vivat_mapreduce::Program
 
 mod error;
+mod input;
+pub mod local;
+mod map;
+mod merge;
+mod reduce;
+mod runner;
 pub mod segment;
 mod task;
 
 pub use error::{EngineError, InputProblem, StorageUse};
+pub use runner::Runner;
 pub use segment::{SegmentError, SegmentFile, SegmentReader, SegmentWriter, verify};
 pub use task::{
     CancelFlag, Executable, MapReport, MapTask, Progress, ReduceReport, ReduceTask, SegmentData,

@@ -1,1 +1,18 @@
 //! The built-in programs, their catalogue, and a naive oracle of each.
+//!
+//! A program is known by its name in the [`catalogue`]. Its entry says which
+//! parameters it takes, builds an [`Executable`](vivat_engine::Executable) from
+//! them, and holds an oracle: a one-thread program that shares no code with the
+//! engine and writes the bytes that all parts must have.
+
+mod catalogue;
+pub mod generate;
+mod grep;
+mod parameters;
+mod word_count;
+mod words;
+
+pub use catalogue::{Format, OracleInput, ProgramEntry, catalogue, find, nearest};
+pub use parameters::{
+    ParameterError, ParameterKind, ParameterSpec, Parameters, validate_parameters,
+};

@@ -1,0 +1,318 @@
+//! Reads the blocks of whole records that belong to a split.
+//!
+//! The rule for lines: a split begins after its first line end, unless it
+//! begins the file, and ends with the first line end at or behind its end. Both
+//! ends ask for the first line end at or behind a place, and one split's end is
+//! the next one's beginning; so every line belongs to exactly one split, for
+//! splits of any length, and a line longer than its split leaves the splits
+//! within it empty.
+//!
+//! The file must have the size and time that the plan saw, when it is opened
+//! and when the split is done.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use memchr::{memchr, memrchr};
+use vivat_mapreduce::{Block, Framing};
+use vivat_shared::attempt::{InputFile, SplitRange};
+use vivat_shared::job::InputFormat;
+use vivat_shared::limits::RECORD_BYTES_MAX;
+
+use crate::error::{EngineError, InputProblem};
+
+/// Bytes of one read, and of the buffer while lines are shorter.
+const READ_BYTES: usize = 1024 * 1024;
+/// Bytes read behind a split's end to find the end of its last line.
+const OVERSHOOT_BYTES: u64 = 16 * 1024;
+
+/// An open input file that is what the plan saw.
+#[derive(Debug)]
+pub(crate) struct Input<'t> {
+    file: File,
+    planned: &'t InputFile,
+}
+
+impl<'t> Input<'t> {
+    pub fn open(planned: &'t InputFile) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::Input {
+            display: planned.display.clone(),
+            source,
+        };
+        let file = File::open(&planned.path).map_err(failed)?;
+        let input = Self { file, planned };
+        input.check()?;
+        Ok(input)
+    }
+
+    /// Compares size and time with the plan's.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let metadata = self.file.metadata().map_err(|error| self.failed(error))?;
+        if metadata.is_dir() {
+            return Err(self.failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        if metadata.len() != self.planned.bytes {
+            return Err(self.problem(InputProblem::SizeChanged {
+                planned: self.planned.bytes,
+                found: metadata.len(),
+            }));
+        }
+        let found_ns = metadata
+            .mtime()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(metadata.mtime_nsec());
+        if found_ns != self.planned.modified_ns {
+            return Err(self.problem(InputProblem::TimeChanged {
+                planned_ns: self.planned.modified_ns,
+                found_ns,
+            }));
+        }
+        Ok(())
+    }
+
+    /// The blocks of a split.
+    pub fn blocks(
+        &self,
+        range: SplitRange,
+        format: InputFormat,
+    ) -> Result<Blocks<'_>, EngineError> {
+        let end = range.offset.saturating_add(range.bytes);
+        let end = end.min(self.planned.bytes);
+        let (framing, offset, end) = match format {
+            InputFormat::Text => (Framing::Lines, range.offset.min(end), end),
+            InputFormat::WholeFile => {
+                let end = if range.offset == 0 {
+                    self.planned.bytes
+                } else {
+                    range.offset
+                };
+                (Framing::Whole, range.offset, end)
+            }
+            InputFormat::Fixed(bytes) => {
+                let unit = u64::from(bytes.max(1));
+                let whole = |at: u64| at.div_ceil(unit).saturating_mul(unit);
+                let (offset, end) = (whole(range.offset), whole(end));
+                (
+                    Framing::Fixed(bytes.max(1)),
+                    offset,
+                    end.min(self.planned.bytes),
+                )
+            }
+            InputFormat::Csv => {
+                return Err(self.problem(InputProblem::FormatUnsupported { format }));
+            }
+        };
+        Ok(Blocks {
+            input: self,
+            framing,
+            offset: range.offset,
+            end,
+            read_at: offset,
+            buffer: Vec::new(),
+            start: 0,
+            filled: 0,
+            searched: 0,
+            skipping: framing == Framing::Lines && range.offset > 0,
+            done: offset > end
+                || (offset == end && framing != Framing::Whole)
+                || (framing == Framing::Whole && range.offset > 0),
+        })
+    }
+
+    fn failed(&self, source: std::io::Error) -> EngineError {
+        EngineError::Input {
+            display: self.planned.display.clone(),
+            source,
+        }
+    }
+
+    fn problem(&self, problem: InputProblem) -> EngineError {
+        EngineError::BadInput {
+            display: self.planned.display.clone(),
+            problem,
+        }
+    }
+}
+
+/// The blocks of one split, in order.
+#[derive(Debug)]
+pub(crate) struct Blocks<'i> {
+    input: &'i Input<'i>,
+    framing: Framing,
+    /// First byte of the split.
+    offset: u64,
+    /// First byte behind the split.
+    end: u64,
+    /// Where the next read begins: `buffer[..filled]` ends there.
+    read_at: u64,
+    buffer: Vec<u8>,
+    /// Bytes before this are handed out.
+    start: usize,
+    filled: usize,
+    /// Bytes before this hold no line end behind `start`.
+    searched: usize,
+    /// The first line end is yet to be found.
+    skipping: bool,
+    done: bool,
+}
+
+impl Blocks<'_> {
+    /// The next block of whole records, `None` after the last.
+    pub fn next(&mut self) -> Result<Option<Block<'_>>, EngineError> {
+        loop {
+            if self.skipping && !self.done {
+                self.skip()?;
+            }
+            if self.done {
+                return Ok(None);
+            }
+            if let Some(taken) = self.whole_records() {
+                return Ok(Some(self.hand_out(taken)));
+            }
+            let at_end = self.fill()? == 0;
+            if at_end {
+                self.done = true;
+                return self.last();
+            }
+        }
+    }
+
+    /// Bytes of whole records that are ready, if any.
+    fn whole_records(&mut self) -> Option<usize> {
+        let ready = &self.buffer[self.start..self.filled];
+        match self.framing {
+            Framing::Whole => None,
+            Framing::Fixed(bytes) => {
+                let whole = ready.len() - ready.len() % bytes as usize;
+                (whole > 0).then_some(whole)
+            }
+            Framing::Lines => self.whole_lines(),
+        }
+    }
+
+    fn whole_lines(&mut self) -> Option<usize> {
+        let base = self.read_at - self.filled as u64;
+        // The place of the last byte that may still be in the middle of our
+        // last line; the first line end at or behind it ends the split.
+        let end_in_buffer = usize::try_from(self.end - base.min(self.end)).unwrap_or(usize::MAX);
+        if end_in_buffer < self.filled {
+            let from = end_in_buffer.max(self.searched);
+            if let Some(found) = memchr(b'\n', &self.buffer[from..self.filled]) {
+                self.done = true;
+                return Some(from + found + 1 - self.start);
+            }
+        }
+        let found = memrchr(b'\n', &self.buffer[self.searched..self.filled]);
+        let found = found.map(|found| self.searched + found + 1 - self.start);
+        self.searched = self.filled;
+        found
+    }
+
+    fn hand_out(&mut self, taken: usize) -> Block<'_> {
+        let start = self.start;
+        self.start += taken;
+        Block {
+            bytes: &self.buffer[start..self.start],
+            offset: self.read_at - (self.filled - start) as u64,
+            framing: self.framing,
+        }
+    }
+
+    /// What is left at the end of the file: a line without its end, a whole
+    /// file, or a cut record.
+    fn last(&mut self) -> Result<Option<Block<'_>>, EngineError> {
+        let left = self.filled - self.start;
+        match self.framing {
+            Framing::Whole => Ok(Some(self.hand_out(left))),
+            Framing::Lines | Framing::Fixed(_) if left == 0 => Ok(None),
+            Framing::Lines => Ok(Some(self.hand_out(left))),
+            Framing::Fixed(wanted) => Err(self.input.problem(InputProblem::RecordCutShort {
+                offset: self.read_at - left as u64,
+                bytes: left as u64,
+                wanted,
+            })),
+        }
+    }
+
+    /// Passes over the line that began before the split, reading no further
+    /// than the split's end: a line end behind it belongs to no line of ours.
+    fn skip(&mut self) -> Result<(), EngineError> {
+        loop {
+            let base = self.read_at - self.filled as u64;
+            let within = usize::try_from(self.end - base).unwrap_or(usize::MAX);
+            let limit = within.min(self.filled);
+            if let Some(found) = memchr(b'\n', &self.buffer[self.start..limit]) {
+                self.start += found + 1;
+                self.searched = self.start;
+                self.skipping = false;
+                return Ok(());
+            }
+            self.start = limit;
+            self.searched = limit;
+            if within <= self.filled || self.fill()? == 0 {
+                self.done = true;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads more behind what is there; 0 at the end of what this split needs.
+    fn fill(&mut self) -> Result<usize, EngineError> {
+        let limit = match self.framing {
+            Framing::Lines => self.input.planned.bytes,
+            Framing::Fixed(_) | Framing::Whole => self.end,
+        };
+        let left = limit.saturating_sub(self.read_at);
+        if left == 0 {
+            return Ok(0);
+        }
+        self.make_room()?;
+        let useful = self.end.saturating_sub(self.read_at) + OVERSHOOT_BYTES;
+        let room = (self.buffer.len() - self.filled) as u64;
+        let wanted = usize::try_from(left.min(useful).min(room)).unwrap_or(usize::MAX);
+        let target = &mut self.buffer[self.filled..self.filled + wanted];
+        let got = loop {
+            match self.input.file.read_at(target, self.read_at) {
+                Ok(got) => break got,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.input.failed(error)),
+            }
+        };
+        if got == 0 {
+            return Err(self.input.problem(InputProblem::SizeChanged {
+                planned: self.input.planned.bytes,
+                found: self.read_at,
+            }));
+        }
+        self.filled += got;
+        self.read_at += got as u64;
+        Ok(got)
+    }
+
+    /// Moves what is not handed out to the front and grows the buffer when that
+    /// alone fills it.
+    fn make_room(&mut self) -> Result<(), EngineError> {
+        let left = self.filled - self.start;
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.filled, 0);
+            self.searched -= self.start;
+            self.filled = left;
+            self.start = 0;
+        }
+        if left > RECORD_BYTES_MAX {
+            return Err(self.input.problem(InputProblem::RecordTooLong {
+                offset: self.read_at - left as u64,
+                bytes_max: RECORD_BYTES_MAX,
+            }));
+        }
+        if self.buffer.is_empty() {
+            // A small split does not pay for clearing a large buffer.
+            let needed = self.end.saturating_sub(self.offset) + OVERSHOOT_BYTES;
+            let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+            self.buffer.resize(needed.min(READ_BYTES), 0);
+        } else if left * 2 > self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The hash table of a program that merges values.
+//!
+//! A key's bytes lie in an arena, its entry in the table; a record whose key is
+//! there costs a hash, a comparison and the program's merge. Partitions are
+//! chosen when a run is written, once per key, not once per record.
+
+use hashbrown::HashTable;
+use vivat_mapreduce::{Emit, EncodedKey, Key, Program, Value};
+use vivat_shared::limits::KEY_BYTES_MAX;
+
+use super::run::{Place, RunFile};
+use super::spill::Spills;
+use super::{Gather, Gathered};
+use crate::error::EngineError;
+use crate::merge::key_prefix;
+use crate::segment::VALUE_BYTES_MAX;
+
+struct Entry<V> {
+    hash: u64,
+    key_at: u32,
+    key_bytes: u32,
+    value: V,
+}
+
+impl<V> Entry<V> {
+    #[inline]
+    fn key<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        let start = self.key_at as usize;
+        &arena[start..start + self.key_bytes as usize]
+    }
+}
+
+/// Gathers records by merging the values of equal keys.
+pub(super) struct MergeTable<'t, P: Program> {
+    place: Place<'t, P>,
+    spills: Spills,
+    entries: HashTable<Entry<P::Value>>,
+    arena: Vec<u8>,
+    /// Bytes that values hold outside their entries.
+    heap_bytes: usize,
+    /// Where keys are encoded that are not their own encoding.
+    encoded: Vec<u8>,
+    emitted: u64,
+    error: Option<EngineError>,
+}
+
+impl<'t, P: Program> MergeTable<'t, P> {
+    pub fn new(place: Place<'t, P>, spills: Spills) -> Self {
+        Self {
+            place,
+            spills,
+            entries: HashTable::new(),
+            arena: Vec::new(),
+            heap_bytes: 0,
+            encoded: Vec::new(),
+            emitted: 0,
+            error: None,
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, key: &[u8], value: <P::Value as Value>::View<'_>) {
+        let hash = EncodedKey::new(key).hash();
+        let arena = &self.arena;
+        let found = self
+            .entries
+            .find_mut(hash, |entry| entry.hash == hash && entry.key(arena) == key);
+        match found {
+            Some(entry) => {
+                let before = entry.value.heap_bytes();
+                self.place.program.merge(&mut entry.value, value);
+                let after = entry.value.heap_bytes();
+                self.heap_bytes = (self.heap_bytes + after).saturating_sub(before);
+                if after > before {
+                    self.keep_within_budget();
+                }
+            }
+            None => self.insert(hash, key, value),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert(&mut self, hash: u64, key: &[u8], value: <P::Value as Value>::View<'_>) {
+        if key.len() > KEY_BYTES_MAX {
+            self.error.get_or_insert(EngineError::EmittedTooLarge {
+                what: "key",
+                bytes: key.len(),
+                bytes_max: KEY_BYTES_MAX,
+            });
+            return;
+        }
+        if !self.entries.is_empty() && !self.has_room(key.len()) {
+            self.spill();
+        }
+        let (Ok(key_at), Ok(key_bytes)) =
+            (u32::try_from(self.arena.len()), u32::try_from(key.len()))
+        else {
+            // `has_room` spills long before; after a spill the arena is empty.
+            return;
+        };
+        self.arena.extend_from_slice(key);
+        let value = P::Value::own(value);
+        self.heap_bytes += value.heap_bytes();
+        let entry = Entry {
+            hash,
+            key_at,
+            key_bytes,
+            value,
+        };
+        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+    }
+
+    /// Whether another key fits: counts the table twice, because writing a run
+    /// sorts a copy of the entries, and more when the table is about to grow.
+    fn has_room(&self, key_bytes: usize) -> bool {
+        let table = self.entries.allocation_size();
+        let table = if self.entries.len() == self.entries.capacity() {
+            table * 4
+        } else {
+            table * 2
+        };
+        let arena_after = self.arena.len() + key_bytes;
+        let arena = if arena_after > self.arena.capacity() {
+            arena_after * 2
+        } else {
+            self.arena.capacity()
+        };
+        u32::try_from(arena_after).is_ok()
+            && table + arena + self.heap_bytes <= self.spills.memory_bytes
+    }
+
+    /// Values grew: spills when they no longer fit.
+    fn keep_within_budget(&mut self) {
+        if !self.has_room(0) {
+            self.spill();
+        }
+    }
+
+    fn spill(&mut self) {
+        if self.error.is_none() {
+            let (entries, arena, place) = (&mut self.entries, &self.arena, self.place);
+            let spilled = self
+                .spills
+                .spill(place, |run| write_run(place, entries, arena, run));
+            self.error = spilled.err();
+        }
+        // After an error nothing is kept: the task is over at the next check.
+        self.entries.clear();
+        self.arena.clear();
+        self.heap_bytes = 0;
+        if self.arena.capacity() > self.spills.memory_bytes / 2 {
+            self.arena = Vec::new();
+        }
+    }
+}
+
+impl<P: Program> Emit<P::Key, P::Value> for MergeTable<'_, P> {
+    #[inline]
+    fn emit(&mut self, key: <P::Key as Key>::View<'_>, value: <P::Value as Value>::View<'_>) {
+        self.emitted += 1;
+        if let Some(bytes) = P::Key::encoded(key) {
+            self.add(bytes, value);
+        } else {
+            let mut encoded = std::mem::take(&mut self.encoded);
+            encoded.clear();
+            P::Key::encode(key, &mut encoded);
+            self.add(&encoded, value);
+            self.encoded = encoded;
+        }
+    }
+}
+
+impl<P: Program> Gather<P> for MergeTable<'_, P> {
+    fn check(&mut self) -> Result<(), EngineError> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    fn finish(mut self) -> Result<Gathered, EngineError> {
+        let (place, arena) = (self.place, &self.arena);
+        let is_empty = self.entries.is_empty();
+        let entries = &mut self.entries;
+        self.spills.finish(place, is_empty, self.emitted, |run| {
+            write_run(place, entries, arena, run)
+        })
+    }
+}
+
+struct Sorted<V> {
+    prefix: u64,
+    partition: u32,
+    entry: Entry<V>,
+}
+
+fn write_run<P: Program>(
+    place: Place<'_, P>,
+    entries: &mut HashTable<Entry<P::Value>>,
+    arena: &[u8],
+    run: &mut RunFile<'_>,
+) -> Result<(), EngineError> {
+    let mut sorted = Vec::with_capacity(entries.len());
+    for entry in entries.drain() {
+        let key = entry.key(arena);
+        sorted.push(Sorted {
+            prefix: key_prefix(key),
+            partition: place.partition(EncodedKey::with_hash(key, entry.hash))?,
+            entry,
+        });
+    }
+    sorted.sort_unstable_by(|a, b| {
+        (a.partition, a.prefix)
+            .cmp(&(b.partition, b.prefix))
+            .then_with(|| a.entry.key(arena).cmp(b.entry.key(arena)))
+    });
+    let mut value = Vec::new();
+    for item in &sorted {
+        value.clear();
+        P::Value::encode(item.entry.value.view(), &mut value);
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(EngineError::EmittedTooLarge {
+                what: "value",
+                bytes: value.len(),
+                bytes_max: VALUE_BYTES_MAX,
+            });
+        }
+        run.push(item.partition, item.entry.key(arena), &value)?;
+    }
+    Ok(())
+}
