@@ -4,6 +4,7 @@
 //! done twice that need not be, the output equals the oracle's byte for byte,
 //! and the cluster serves another job afterwards.
 
+mod config;
 mod errors;
 mod failover;
 mod harness;

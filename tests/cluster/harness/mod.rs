@@ -366,7 +366,9 @@ pub fn describe(output: &Output) -> String {
 
 fn spawn(dir: &Path, name: &str, args: &[String]) -> Process {
     let mut command = command(dir);
-    command.args(args);
+    // Should this process be killed, its clusters end by themselves.
+    let parent = std::process::id().to_string();
+    command.args(args).args(["--parent", &parent]);
     Process::spawn(name, command, &dir.join(format!("{name}.log")))
 }
 
