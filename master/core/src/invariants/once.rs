@@ -1,0 +1,24 @@
+//! S2: a partition has at most one accepted attempt, and a job commits only
+//! when every partition has exactly one.
+
+use super::{Violation, ensure};
+use crate::state::{Job, Phase, State};
+
+pub(super) fn check(state: &State) -> Vec<Violation> {
+    state.jobs().flat_map(check_job).collect()
+}
+
+fn check_job(job: &Job) -> Option<Violation> {
+    let active = job.active()?;
+    let round = active.round();
+    let accepted = (0..round.reducers)
+        .filter(|partition| round.reduces.accepted(*partition).is_some())
+        .count();
+    let whole = accepted == round.reducers as usize;
+    ensure((active.phase == Phase::Commit) == whole, "S2", || {
+        format!(
+            "{} is in phase {:?} with {accepted} of {} partitions",
+            job.id, active.phase, round.reducers
+        )
+    })
+}

@@ -1,0 +1,127 @@
+//! Commands' contents, made small.
+
+use std::collections::BTreeMap;
+
+use vivat_core::command::WorkerInfo;
+use vivat_shared::attempt::{
+    AttemptFailure, Counters, InputFile, Outcome, PartOutput, PlanChunk, SplitRange, counters,
+};
+use vivat_shared::cause::FailureCause;
+use vivat_shared::job::{
+    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
+};
+
+type Options<'a> = BTreeMap<&'a str, &'a str>;
+
+fn number<T: std::str::FromStr>(options: &Options<'_>, name: &str, default: T) -> T {
+    options
+        .get(name)
+        .map_or(default, |text| text.parse().ok().unwrap())
+}
+
+fn visibility(host: Option<&&str>) -> Visibility {
+    host.map_or(Visibility::Everyone, |host| {
+        Visibility::Host(HostIdentity((*host).to_owned()))
+    })
+}
+
+/// A specification: `reducers`, `priority`, `attempts`, `timeout`, `host`,
+/// `output-host`, `steps`, `policy`.
+pub fn spec(options: &Options<'_>) -> JobSpec {
+    let step = StepSpec {
+        program: "word-count".to_owned(),
+        parameters: BTreeMap::new(),
+        reducers: number(options, "reducers", 2),
+    };
+    let host = options.get("host");
+    JobSpec {
+        name: "job".to_owned(),
+        comment: String::new(),
+        inputs: vec![InputPattern {
+            path: "/in".to_owned(),
+            display: "in".to_owned(),
+            visibility: visibility(host),
+        }],
+        format: InputFormat::Text,
+        split_bytes: 10,
+        steps: vec![step; number(options, "steps", 1)],
+        output: OutputLocation::Directory {
+            path: "/out".to_owned(),
+            display: "out".to_owned(),
+            visibility: visibility(options.get("output-host").or(host)),
+        },
+        overwrite: false,
+        priority: number(options, "priority", 50),
+        policy: number(options, "policy", Policy::Locality),
+        attempts_max: number(options, "attempts", 4),
+        timeout_ms: options.get("timeout").map(|text| text.parse().unwrap()),
+    }
+}
+
+/// A worker: `slots`, `host`.
+pub fn info(uid: &str, options: &Options<'_>) -> WorkerInfo {
+    WorkerInfo {
+        uid: uid.to_owned(),
+        address: "127.0.0.1:2".to_owned(),
+        pid: 1,
+        slots: number(options, "slots", 2),
+        host: HostIdentity(number(options, "host", "here".to_owned())),
+        labels: BTreeMap::new(),
+    }
+}
+
+/// A chunk with one file of so many splits of 10 bytes each; `file` is how many
+/// files came before.
+pub fn chunk(splits: u32, file: u32) -> PlanChunk {
+    let name = format!("in-{file}");
+    PlanChunk {
+        files: vec![InputFile {
+            path: format!("/{name}"),
+            display: name,
+            bytes: u64::from(splits) * 10,
+            modified_ns: 5,
+        }],
+        splits: (0..u64::from(splits))
+            .map(|split| SplitRange {
+                file,
+                offset: split * 10,
+                bytes: 10,
+            })
+            .collect(),
+    }
+}
+
+/// Counters of a map attempt.
+pub fn counters(records: u64) -> Counters {
+    Counters::from([(counters::MAP_INPUT_RECORDS.to_owned(), records)])
+}
+
+/// The outcome of a reduce attempt.
+pub fn reduced(bytes: u64) -> Outcome {
+    Outcome::Reduced {
+        output: PartOutput {
+            bytes,
+            records: bytes,
+            crc32c: 9,
+        },
+        counters: Counters::from([(counters::REDUCE_OUTPUT_BYTES.to_owned(), bytes)]),
+    }
+}
+
+/// The outcome of a failed attempt.
+pub fn failed(cause: &str) -> Outcome {
+    let cause = match cause {
+        "program" => FailureCause::Program {
+            detail: "no luck".to_owned(),
+        },
+        "not-found" => FailureCause::InputNotFound {
+            path: "in".to_owned(),
+        },
+        _ => panic!("unknown cause: {cause}"),
+    };
+    Outcome::Failed(AttemptFailure {
+        cause,
+        input: None,
+        output_tail: "last words".to_owned(),
+    })
+}

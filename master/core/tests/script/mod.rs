@@ -1,0 +1,340 @@
+//! The language of the scripts: one line, one log entry or one question.
+
+mod build;
+mod render;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use vivat_core::command::{Command, Grant, HeldSegments, LeaderRecord, Proposal};
+use vivat_core::{LivenessView, State, WorkerLiveness};
+use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk};
+use vivat_shared::ids::{
+    AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId, WorkerEpoch, WorkerId,
+};
+use vivat_shared::plan::checksum;
+use vivat_shared::size_code::SizeCode;
+
+/// The state that a script works on, and the chunks that its workers sent.
+#[derive(Default)]
+pub struct Runner {
+    state: State,
+    now_ms: u64,
+    chunks: BTreeMap<AttemptId, Vec<PlanChunk>>,
+}
+
+/// The words of a line: positional ones and `name=value` options.
+struct Words<'a> {
+    line: &'a str,
+    positional: Vec<&'a str>,
+    options: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn of(line: &'a str) -> Self {
+        let (options, positional): (Vec<&str>, Vec<&str>) =
+            line.split_whitespace().partition(|word| word.contains('='));
+        Self {
+            line,
+            positional,
+            options: options
+                .into_iter()
+                .filter_map(|word| word.split_once('='))
+                .collect(),
+        }
+    }
+
+    fn at(&self, position: usize) -> &'a str {
+        self.positional
+            .get(position)
+            .unwrap_or_else(|| panic!("a word is missing: {}", self.line))
+    }
+
+    fn parse<T: std::str::FromStr>(&self, position: usize) -> T {
+        self.value(self.at(position))
+    }
+
+    fn value<T: std::str::FromStr>(&self, text: &str) -> T {
+        text.parse()
+            .unwrap_or_else(|_| panic!("cannot read `{text}` in: {}", self.line))
+    }
+
+    fn option<T: std::str::FromStr>(&self, name: &str, default: T) -> T {
+        self.options
+            .get(name)
+            .map_or(default, |text| self.value(text))
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.positional.contains(&word)
+    }
+}
+
+fn task(text: &str) -> TaskId {
+    let attempt: AttemptId = format!("{text}.1").parse().unwrap();
+    attempt.task
+}
+
+fn sizes(text: &str) -> Vec<SizeCode> {
+    text.split(',')
+        .map(|size| SizeCode::of(size.parse().unwrap()))
+        .collect()
+}
+
+impl Runner {
+    /// Runs one line and returns its output.
+    pub fn run(&mut self, line: &str) -> String {
+        let words = Words::of(line);
+        if let Some(answer) = self.answer(&words) {
+            return answer;
+        }
+        let command = self.command(&words);
+        self.apply(command)
+    }
+
+    fn apply(&mut self, command: Command) -> String {
+        let before = self.state.clone();
+        let index = self.state.applied_index() + 1;
+        let proposal = Proposal {
+            proposed_at_ms: self.now_ms,
+            commands: vec![command],
+        };
+        let applied = vivat_core::apply(&mut self.state, index, &proposal);
+        let mut violations = vivat_core::invariants::check(&self.state);
+        violations.extend(vivat_core::invariants::check_step(&before, &self.state));
+        assert!(violations.is_empty(), "{violations:#?}");
+        let mut output = String::new();
+        for reply in &applied.replies {
+            writeln!(output, "{index}: {}", render::reply(reply)).unwrap();
+        }
+        for event in &applied.events {
+            writeln!(output, "  {}", render::event(event)).unwrap();
+        }
+        output
+    }
+
+    /// `worker-1` at its last epoch, or `worker-1@7`.
+    fn worker(&self, text: &str) -> WorkerEpoch {
+        let (worker, epoch) = text.split_once('@').unwrap_or((text, ""));
+        let worker: WorkerId = worker.parse().unwrap();
+        let epoch = if epoch.is_empty() {
+            self.state
+                .worker(worker)
+                .map_or(Epoch(0), |known| known.epoch)
+        } else {
+            Epoch(epoch.parse().unwrap())
+        };
+        WorkerEpoch { worker, epoch }
+    }
+
+    fn command(&mut self, words: &Words<'_>) -> Command {
+        let term = words.option("term", self.state.term());
+        match words.at(0) {
+            "open" => Command::OpenTerm {
+                term: words.parse(1),
+                cluster: ClusterId(words.option("cluster", 7)),
+                leader: LeaderRecord {
+                    node_id: NodeId(1),
+                    seat: Seat(0),
+                    client_address: "127.0.0.1:1".to_owned(),
+                },
+            },
+            "submit" => Command::SubmitJob {
+                key: words.at(1).to_owned(),
+                spec: build::spec(&words.options),
+            },
+            "cancel" => Command::CancelJob {
+                job: words.parse(1),
+            },
+            "time-out" => Command::TimeOutJob {
+                job: words.parse(1),
+            },
+            "forget" => Command::ForgetJob {
+                job: words.parse(1),
+            },
+            "register" => Command::RegisterWorker {
+                info: build::info(words.at(1), &words.options),
+                crashed: words
+                    .options
+                    .get("crashed")
+                    .into_iter()
+                    .flat_map(|list| list.split(','))
+                    .map(|text| words.value(text))
+                    .collect(),
+            },
+            "expire" => Command::ExpireWorker {
+                worker: self.worker(words.at(1)),
+                term,
+                reason: "silent".to_owned(),
+            },
+            "drain" => Command::DrainWorker {
+                worker: words.parse(1),
+                draining: words.at(2) == "on",
+            },
+            "assign" => Command::AssignAttempts {
+                term,
+                grants: words.positional[2..]
+                    .iter()
+                    .map(|text| Grant {
+                        task: task(text),
+                        worker: self.worker(words.at(1)),
+                    })
+                    .collect(),
+            },
+            _ => self.report(words, term),
+        }
+    }
+
+    /// What workers tell, and what the leader finds out about segments.
+    fn report(&mut self, words: &Words<'_>, term: u64) -> Command {
+        let worker = self.worker(words.at(1));
+        let attempt: AttemptId = words.parse(2);
+        let finish = |outcome| Command::FinishAttempt {
+            attempt,
+            worker,
+            outcome,
+        };
+        match words.at(0) {
+            "chunk" => {
+                let content = build::chunk(words.option("splits", 1), words.option("file", 0));
+                let chunk = words.parse(3);
+                let sent = self.chunks.entry(attempt).or_default();
+                if chunk as usize == sent.len() {
+                    sent.push(content.clone());
+                }
+                Command::AppendPlan {
+                    attempt,
+                    worker,
+                    chunk,
+                    content,
+                }
+            }
+            "planned" => finish(self.seal(attempt, words.has("wrong"))),
+            "mapped" => finish(Outcome::Mapped {
+                segments: sizes(words.at(3)),
+                counters: build::counters(words.option("records", 1)),
+            }),
+            "reduced" => finish(build::reduced(words.option("bytes", 10))),
+            "committed" => finish(Outcome::Committed),
+            "failed" => finish(build::failed(words.at(3))),
+            "killed" => finish(Outcome::Killed),
+            "restore" => Command::RestoreSegments {
+                worker,
+                held: vec![HeldSegments {
+                    attempt,
+                    segments: sizes(words.at(3)),
+                }],
+            },
+            "unreachable" => Command::ReportFetchFailure {
+                worker,
+                failure: FetchFailure {
+                    reducer: attempt,
+                    segment: SegmentId {
+                        attempt: words.parse(3),
+                        partition: words.option("partition", attempt.task.index),
+                    },
+                    holder: self.worker(words.at(4)),
+                    gone: words.has("gone"),
+                },
+            },
+            "judge" => Command::JudgeSegment {
+                term,
+                map: attempt,
+                holder: worker,
+                healthy: words.at(3) == "healthy",
+            },
+            _ => panic!("unknown command: {}", words.line),
+        }
+    }
+
+    fn seal(&self, attempt: AttemptId, wrong: bool) -> Outcome {
+        let chunks = self.chunks.get(&attempt).map_or(&[][..], Vec::as_slice);
+        let mut crc32c = 0;
+        for chunk in chunks {
+            checksum(&mut crc32c, chunk);
+        }
+        let count = |counts: &mut dyn Iterator<Item = usize>| counts.sum::<usize>() as u32;
+        Outcome::Planned {
+            chunks: chunks.len() as u32,
+            files: count(&mut chunks.iter().map(|chunk| chunk.files.len())),
+            splits: count(&mut chunks.iter().map(|chunk| chunk.splits.len())),
+            crc32c: crc32c ^ u32::from(wrong),
+            replaces: None,
+        }
+    }
+
+    /// Lines that ask and change nothing.
+    fn answer(&mut self, words: &Words<'_>) -> Option<String> {
+        let state = &self.state;
+        let text = match words.at(0) {
+            "now" => {
+                self.now_ms = words.parse(1);
+                String::new()
+            }
+            "restart" => {
+                let bytes = vivat_core::snapshot::encode(&self.state);
+                let decoded = vivat_core::snapshot::decode(&bytes).unwrap();
+                assert_eq!(decoded, self.state);
+                self.state = decoded;
+                String::new()
+            }
+            "show" => render::job(&vivat_core::view::job(
+                state,
+                words.parse(1),
+                &self.liveness(words),
+            )?),
+            "why" => {
+                let job: JobId = words.parse(1);
+                let lines = vivat_core::view::explain(state, job, &self.liveness(words));
+                lines.join("\n")
+            }
+            "schedule" => {
+                let limit = words.option("limit", 100);
+                let grants = vivat_core::schedule(state, &self.liveness(words), self.now_ms, limit);
+                render::grants(&grants)
+            }
+            "duties" => render::duties(&vivat_core::duties::due(state, self.now_ms)),
+            "reconcile" => {
+                let held: Vec<AttemptId> = words.positional[2..]
+                    .iter()
+                    .map(|text| words.value(text))
+                    .collect();
+                let worker = self.worker(words.at(1));
+                render::reconciliation(&vivat_core::reconcile(state, worker, &held))
+            }
+            "locations" => {
+                let round = task(words.at(1)).round;
+                render::locations(&vivat_core::locations(state, round, words.parse(2)))
+            }
+            "work" => format!(
+                "{:?}",
+                vivat_core::assignment(state, words.parse(1)).map(|given| given.work)
+            ),
+            _ => return None,
+        };
+        let text = text.trim_end();
+        Some(if text.is_empty() {
+            String::new()
+        } else {
+            format!("{text}\n")
+        })
+    }
+
+    /// `worker-1=2` wants two; `worker-1=2c` has its control slot free, too.
+    fn liveness(&self, words: &Words<'_>) -> LivenessView {
+        let workers = words.options.iter().filter(|(name, _)| **name != "limit");
+        LivenessView {
+            workers: workers
+                .map(|(name, value)| {
+                    let worker = self.worker(name);
+                    let seen = WorkerLiveness {
+                        epoch: worker.epoch,
+                        want: words.value(value.trim_end_matches('c')),
+                        control_free: value.ends_with('c'),
+                    };
+                    (worker.worker, seen)
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Replies, events and answers as lines.
+
+use std::fmt::Write as _;
+
+use vivat_core::command::{Event, Grant, Reply};
+use vivat_core::{Duties, Reconciliation};
+use vivat_shared::attempt::SegmentLocation;
+use vivat_shared::view::{JobView, TaskCounts};
+
+pub fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Done => "done".to_owned(),
+        Reply::Job { job, created: true } => format!("{job}, created"),
+        Reply::Job {
+            job,
+            created: false,
+        } => format!("{job}, known"),
+        Reply::Registered(worker) => format!("registered {worker}"),
+        Reply::Assigned(answers) => answers
+            .iter()
+            .map(|answer| match answer {
+                Ok(attempt) => format!("granted {attempt}"),
+                Err(rejection) => format!("refused: {rejection}"),
+            })
+            .collect::<Vec<_>>()
+            .join("; "),
+        Reply::Rejected(rejection) => format!("rejected: {rejection}"),
+    }
+}
+
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::TermOpened { term } => format!("term {term} opened"),
+        Event::JobChanged { job } => format!("{job} changed"),
+        Event::JobEnded { job } => format!("{job} ended"),
+        Event::WorkerRegistered { worker } => format!("{worker} registered"),
+        Event::WorkerExpired { worker, reason } => format!("{worker} expired: {reason}"),
+        Event::AttemptGranted { attempt, worker } => format!("{attempt} granted to {worker}"),
+        Event::AttemptRevoked { attempt, worker } => format!("{attempt} revoked from {worker}"),
+        Event::AttemptFinished {
+            attempt,
+            worker,
+            accepted,
+        } => {
+            let verdict = if *accepted { "accepted" } else { "over" };
+            format!("{attempt} {verdict} from {worker}")
+        }
+        Event::TaskIdle { task } => format!("{task} idle"),
+        Event::SegmentsLocated { map, holder } => format!("segments of {map} at {holder}"),
+        Event::SegmentsLost { map } => format!("segments of {map} lost"),
+        Event::SegmentSuspected { map, holder } => {
+            format!("segments of {map} at {holder} suspected")
+        }
+    }
+}
+
+fn counts(counts: TaskCounts) -> String {
+    format!(
+        "{} idle, {} running, {} completed of {}",
+        counts.idle, counts.running, counts.completed, counts.total
+    )
+}
+
+pub fn job(job: &JobView) -> String {
+    let mut text = format!("{} {} {}\n", job.job_id, job.state.word(), job.phase);
+    writeln!(text, "maps: {}", counts(job.map)).unwrap();
+    writeln!(text, "reduces: {}", counts(job.reduce)).unwrap();
+    let attempts = job.attempts;
+    writeln!(
+        text,
+        "attempts: {} started, {} succeeded, {} failed, {} lost, {} killed, {} reruns",
+        attempts.started,
+        attempts.succeeded,
+        attempts.failed,
+        attempts.lost,
+        attempts.killed,
+        attempts.reruns_of_completed
+    )
+    .unwrap();
+    for (name, sum) in &job.counters {
+        writeln!(text, "{name}: {sum}").unwrap();
+    }
+    if !job.reason.is_empty() {
+        writeln!(text, "reason: {}", job.reason).unwrap();
+    }
+    text
+}
+
+pub fn grants(grants: &[Grant]) -> String {
+    let lines = grants
+        .iter()
+        .map(|grant| format!("{} to {}", grant.task, grant.worker));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+pub fn duties(duties: &Duties) -> String {
+    let mut text = String::new();
+    for (map, holder) in &duties.suspects {
+        writeln!(text, "probe {map} at {holder}").unwrap();
+    }
+    for job in &duties.timed_out {
+        writeln!(text, "time out {job}").unwrap();
+    }
+    for job in &duties.forget {
+        writeln!(text, "forget {job}").unwrap();
+    }
+    if text.is_empty() {
+        text.push_str("nothing is due\n");
+    }
+    text
+}
+
+pub fn reconciliation(found: &Reconciliation) -> String {
+    let missing = found.missing.iter().map(|id| format!("missing {id}"));
+    let unknown = found.unknown.iter().map(|id| format!("unknown {id}"));
+    missing.chain(unknown).collect::<Vec<_>>().join("\n")
+}
+
+pub fn locations(locations: &[SegmentLocation]) -> String {
+    let lines = locations.iter().map(|there| {
+        format!(
+            "map {} attempt {} at {}, size code {}",
+            there.map, there.attempt, there.holder, there.size.0
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
