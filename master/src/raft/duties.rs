@@ -1,0 +1,216 @@
+//! What a node does beside answering: watches its core and its disk, purges
+//! its log, and compares its state with its peers'.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{RaftMetrics, ServerState};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use vivat_core::HashPoint;
+use vivat_shared::ids::NodeId;
+
+use super::api::{FatalReason, Leadership};
+use super::handle::Inner;
+use super::types::TypeConfig;
+use crate::identity::Stage;
+use crate::storage::{LogStore, StorageError};
+
+/// Between two comparisons with the peers.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// For a peer's answer.
+const COMPARE_DEADLINE: Duration = Duration::from_millis(500);
+/// Others that must agree against us.
+const WITNESSES_MIN: usize = 2;
+
+/// Follows the core: who leads, whether it lives, and what to purge. Ends with
+/// the core.
+pub async fn watch_core<S: LogStore>(inner: Arc<Inner>, store: Arc<S>) {
+    let mut metrics = inner.raft.metrics();
+    loop {
+        let now = metrics.borrow_and_update().clone();
+        inner.leadership.send_if_modified(|last| {
+            let next = leadership(&now);
+            let changed = *last != next;
+            *last = next;
+            changed
+        });
+        if let Err(error) = &now.running_state {
+            report_core(&inner, error.to_string());
+            return;
+        }
+        note_membership(&inner, &now).await;
+        purge(&inner, &*store, &now).await;
+        if metrics.changed().await.is_err() {
+            report_core(&inner, "it ended without a word".to_owned());
+            return;
+        }
+    }
+}
+
+fn report_core(inner: &Inner, problem: String) {
+    inner.leadership.send_modify(|last| last.is_leader = false);
+    inner.report_fatal(FatalReason::Core { problem });
+}
+
+fn leadership(metrics: &RaftMetrics<TypeConfig>) -> Leadership {
+    let running = metrics.running_state.is_ok();
+    Leadership {
+        term: metrics.current_term,
+        leader: metrics.current_leader.map(NodeId),
+        is_leader: running
+            && metrics.state == ServerState::Leader
+            && metrics.current_leader == Some(metrics.id),
+    }
+}
+
+/// From the first entry on, an empty log means a lost disk.
+async fn note_membership(inner: &Inner, metrics: &RaftMetrics<TypeConfig>) {
+    if metrics.last_log_index.is_none() && metrics.current_term == 0 {
+        return;
+    }
+    inner.local.set_initialized();
+    let Some(mut identity) = inner.local.identity() else {
+        return;
+    };
+    if identity.stage != Stage::Member {
+        identity.stage = Stage::Member;
+        // The stage is a guard, and the next start writes it again.
+        if let Err(error) = inner.local.save(identity).await {
+            tracing::warn!(error = %error, "cannot note the membership");
+        }
+    }
+}
+
+/// Purges what is applied and in a snapshot, but for the margin.
+///
+/// A purge that overtakes a queued apply stops openraft's core, so the margin
+/// is never below twice what can be in flight.
+async fn purge<S: LogStore>(inner: &Inner, store: &S, metrics: &RaftMetrics<TypeConfig>) {
+    let limits = &inner.limits;
+    let (Some(snapshot), Some(applied)) = (metrics.snapshot, metrics.last_applied) else {
+        return;
+    };
+    let purged = metrics.purged.map_or(0, |purged| purged.index);
+    // Between two snapshots there is nothing new to purge.
+    if snapshot.index <= purged {
+        return;
+    }
+    let keep_from = store.keep_from(
+        limits.log_margin_entries,
+        limits.log_margin_bytes,
+        limits.kept_entries_min(),
+    );
+    let upto = keep_from
+        .saturating_sub(1)
+        .min(snapshot.index)
+        .min(applied.index);
+    // In batches: each purge is a write of its own.
+    if upto >= purged + limits.purge_batch_entries() {
+        // An error means that the core has stopped, which `watch_core` sees.
+        let _ = inner.raft.trigger().purge_log(upto).await;
+    }
+}
+
+/// Follows the disk: its first error ends the replica.
+pub fn watch_disk<S: LogStore>(inner: Arc<Inner>, store: &S) -> impl Future<Output = ()> + use<S> {
+    let failure = store.failure();
+    report_disk(inner, failure)
+}
+
+async fn report_disk(inner: Arc<Inner>, mut failure: watch::Receiver<Option<Arc<StorageError>>>) {
+    if let Ok(found) = failure.wait_for(Option::is_some).await {
+        let error = found.clone();
+        drop(found);
+        if let Some(error) = error {
+            inner.report_fatal(FatalReason::Storage(error));
+        }
+    }
+}
+
+/// Compares the chained hash with the peers', for ever.
+pub async fn compare_hashes(inner: Arc<Inner>) {
+    let mut ticks = tokio::time::interval(COMPARE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !inner.stopping.load(Ordering::Acquire) {
+        ticks.tick().await;
+        let calls = inner.peers.others().into_iter().map(|seat| {
+            let inner = Arc::clone(&inner);
+            async move { inner.peers.describe(seat, COMPARE_DEADLINE).await.ok() }
+        });
+        let answers = futures_util::future::join_all(calls).await;
+        let cluster_id = inner.identity.cluster_id;
+        let theirs: Vec<Vec<HashPoint>> = answers
+            .into_iter()
+            .flatten()
+            .filter(|answer| {
+                answer
+                    .membership
+                    .is_some_and(|(cluster, _)| cluster == cluster_id)
+            })
+            .filter_map(|answer| Some(answer.raft?.hash_points))
+            .collect();
+        if let Some(reason) = divergence(&inner.shared.hash_points(), &theirs) {
+            inner.report_fatal(reason);
+            return;
+        }
+    }
+}
+
+/// The first index at which two others agree with each other and not with us.
+fn divergence(ours: &[HashPoint], theirs: &[Vec<HashPoint>]) -> Option<FatalReason> {
+    let mut votes: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    for point in theirs.iter().flatten() {
+        *votes.entry((point.index, point.hash)).or_default() += 1;
+    }
+    ours.iter().find_map(|point| {
+        let against = votes.iter().find(|((index, hash), witnesses)| {
+            *index == point.index && *hash != point.hash && **witnesses >= WITNESSES_MIN
+        });
+        against.map(|((index, hash), _)| FatalReason::Diverged {
+            index: *index,
+            ours: point.hash,
+            theirs: *hash,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(pairs: &[(u64, u64)]) -> Vec<HashPoint> {
+        let points = pairs.iter().map(|(index, hash)| HashPoint {
+            index: *index,
+            hash: *hash,
+        });
+        points.collect()
+    }
+
+    #[test]
+    fn two_that_agree_against_us_at_one_index_are_a_divergence() {
+        let ours = points(&[(64, 1), (128, 2)]);
+        let theirs = [points(&[(64, 1), (128, 3)]), points(&[(128, 3), (192, 4)])];
+        assert!(matches!(
+            divergence(&ours, &theirs),
+            Some(FatalReason::Diverged {
+                index: 128,
+                ours: 2,
+                theirs: 3
+            })
+        ));
+    }
+
+    #[test]
+    fn one_witness_two_disagreeing_ones_or_other_indexes_are_none() {
+        let ours = points(&[(64, 1)]);
+        assert!(divergence(&ours, &[points(&[(64, 2)])]).is_none());
+        let disagreeing = [points(&[(64, 2)]), points(&[(64, 3)])];
+        assert!(divergence(&ours, &disagreeing).is_none());
+        let elsewhere = [points(&[(128, 2)]), points(&[(128, 2)])];
+        assert!(divergence(&ours, &elsewhere).is_none());
+    }
+}

@@ -1,0 +1,364 @@
+//! Starts a replica and owns what it runs on.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use openraft::errors::{InitializeError, RaftError};
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use vivat_proto::raft::v1::peer_service_server::PeerServiceServer;
+use vivat_proto::raft::v1::raft_service_server::RaftServiceServer;
+use vivat_shared::ids::Seat;
+
+use super::api::{FatalReason, Leadership, StartError};
+use super::duties;
+use super::handle::{Handle, Inner};
+use super::log::RaftLog;
+use super::machine::{Machine, Shared};
+use super::network::Network;
+use super::peers::Peers;
+use super::server::{OurRaft, RaftServer, Running};
+use super::settings::{self, RaftLimits, Timing};
+use super::types::MemberNode;
+use super::wire::{self, Target};
+use crate::bootstrap::{self, Local, local::PeerServer};
+use crate::identity::{Identity, Stage};
+use crate::storage::{DirLock, SledLog, SnapshotFiles, StorageError};
+
+/// Threads of Raft's own runtime: the core, and its transport.
+const THREADS: usize = 2;
+/// A silent connection is dead after twice this time.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// For tasks that are in a blocking call when the node ends.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a node needs to know.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// The configured seat.
+    pub seat: Seat,
+    /// The directory; made if there is none.
+    pub dir: PathBuf,
+    /// Bound, so that the caller knows the port.
+    pub raft_listener: TcpListener,
+    /// The Raft address of every seat, the own one among them: `HOST:PORT`.
+    pub peers: BTreeMap<Seat, String>,
+    /// Advertised address of the client and worker services.
+    pub client_address: String,
+    /// Advertised address of the HTTP endpoint, if there is one.
+    pub http_address: Option<String>,
+    /// Clocks.
+    pub timing: Timing,
+    /// Bounds.
+    pub limits: RaftLimits,
+}
+
+/// A replica. Dropping it ends it without a word, as a crash does.
+pub struct Node {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Node {
+    /// Starts a replica: takes the directory, recovers what is there, listens,
+    /// and joins or forms a cluster, for which it waits as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        settings::validate(&config.timing, &config.limits).map_err(StartError::Config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("raft")
+            .enable_all()
+            .build()
+            .map_err(io("start raft's runtime"))?;
+        // Also when this future is dropped, the runtime must end in the
+        // background: it may not be dropped on another one's thread.
+        let mut owned = Owned {
+            runtime: Some(runtime),
+        };
+        let starting = owned.spawn(config);
+        let outcome = match starting.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(StartError::Raft {
+                problem: error.to_string(),
+            }),
+        };
+        match outcome {
+            Ok(handle) => Ok(Self {
+                handle,
+                runtime: owned.runtime.take(),
+            }),
+            Err(error) => {
+                // So that the directory is free when the caller hears of it.
+                end(owned.runtime.take()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the rest of the process holds.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends the replica in order, and returns when its directory is free.
+    pub async fn stop(mut self) {
+        self.handle.shutdown().await;
+        end(self.runtime.take()).await;
+    }
+
+    /// Ends the replica as a crash does, and returns when its directory is free.
+    pub async fn kill(mut self) {
+        end(self.runtime.take()).await;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct Owned {
+    runtime: Option<Runtime>,
+}
+
+impl Owned {
+    fn spawn(&self, config: NodeConfig) -> tokio::task::JoinHandle<Result<Handle, StartError>> {
+        self.runtime
+            .as_ref()
+            .expect("it is taken when the start is over")
+            .spawn(start(config))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn end(runtime: Option<Runtime>) {
+    if let Some(runtime) = runtime {
+        let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(END_DEADLINE));
+        if ended.await.is_err() {
+            tracing::warn!("raft's runtime panicked at its end");
+        }
+    }
+}
+
+/// What is on the disk.
+struct Disk {
+    log: Arc<SledLog>,
+    snapshots: SnapshotFiles,
+    identity: Option<Identity>,
+}
+
+fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
+    let failed = |source: StorageError| match source {
+        StorageError::DirInUse { path } => StartError::DirInUse { dir: path },
+        source if source.is_damage() => StartError::DiskDamaged { seat, source },
+        source => StartError::Storage(source),
+    };
+    let lock = DirLock::take(&dir).map_err(failed)?;
+    let identity = Identity::load(&dir).map_err(failed)?;
+    if let Some(identity) = identity
+        && identity.seat != seat
+    {
+        return Err(StartError::OtherSeat {
+            dir,
+            configured: seat,
+            found: identity.seat,
+        });
+    }
+    let snapshots = SnapshotFiles::open(&dir.join("snapshots")).map_err(failed)?;
+    snapshots.newest().map_err(failed)?;
+    let log = SledLog::open(&dir.join("log")).map_err(failed)?;
+    Ok(Disk {
+        // The log is the last to be closed.
+        log: Arc::new(log.holding(lock)),
+        snapshots,
+        identity,
+    })
+}
+
+async fn start(config: NodeConfig) -> Result<Handle, StartError> {
+    let openraft_config = settings::openraft_config(&config.timing, &config.limits);
+    let openraft_config = Arc::new(openraft_config.map_err(StartError::Config)?);
+    let (seat, dir) = (config.seat, config.dir.clone());
+    let disk = tokio::task::spawn_blocking(move || open_disk(seat, dir))
+        .await
+        .map_err(|error| StartError::Raft {
+            problem: error.to_string(),
+        })??;
+    let log = RaftLog::new(Arc::clone(&disk.log));
+    let initialized = log.is_initialized().map_err(io("read the vote"))?;
+    if initialized && disk.identity.is_none() {
+        let source = StorageError::Damaged {
+            what: "identity",
+            path: config.dir.clone(),
+            problem: "it is missing beside a log".to_owned(),
+        };
+        return Err(StartError::DiskDamaged { seat, source });
+    }
+
+    let (fatal, _) = watch::channel(None);
+    let running = Arc::new(OnceLock::new());
+    let local = Arc::new(Local::new(
+        seat,
+        config.dir.clone(),
+        config.client_address.clone(),
+        config.http_address.clone(),
+        disk.identity,
+        initialized,
+    ));
+    let peers = Arc::new(Peers::new(seat, config.peers.clone()));
+    serve(
+        config.raft_listener,
+        Arc::clone(&local),
+        Arc::clone(&running),
+        fatal.clone(),
+    )?;
+    let identity = bootstrap::form(&local, &peers).await?;
+
+    let shared = Arc::new(Shared::new());
+    let network = Network::new(
+        identity.cluster_id,
+        Arc::clone(&peers),
+        config.timing.lease(),
+    );
+    let machine = Machine::new(Arc::clone(&shared), disk.snapshots);
+    let raft = OurRaft::build(identity.node_id.0, openraft_config, network, log, machine)
+        .await
+        .map_err(|error| refused(&error))?;
+    let target = Target {
+        cluster_id: identity.cluster_id,
+        node_id: identity.node_id,
+    };
+    let permits = usize::try_from(config.limits.in_flight_max).unwrap_or(Semaphore::MAX_PERMITS);
+    let inner = Arc::new(Inner {
+        identity,
+        raft: raft.clone(),
+        shared,
+        peers: Arc::clone(&peers),
+        local: Arc::clone(&local),
+        runtime: tokio::runtime::Handle::current(),
+        in_flight: Arc::new(Semaphore::new(permits)),
+        leadership: watch::channel(Leadership::default()).0,
+        fatal,
+        stopping: AtomicBool::new(false),
+        timing: config.timing,
+        limits: config.limits,
+    });
+    let described = Arc::downgrade(&inner);
+    local.set_raft(Box::new(move || {
+        described.upgrade().map(|inner| inner.describe())
+    }));
+    // Set once, here.
+    let _ = running.set(Running {
+        target,
+        raft: raft.clone(),
+    });
+    raft.run();
+    tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*disk.log));
+    tokio::spawn(duties::watch_core(Arc::clone(&inner), disk.log));
+    tokio::spawn(duties::compare_hashes(Arc::clone(&inner)));
+    if identity.stage == Stage::Formed {
+        initialize(&raft, &config.peers).await?;
+    }
+    Ok(Handle { inner })
+}
+
+/// Puts the first membership in the log, once.
+async fn initialize(raft: &OurRaft, peers: &BTreeMap<Seat, String>) -> Result<(), StartError> {
+    let seats: Vec<Seat> = peers.keys().copied().collect();
+    let ids = bootstrap::node_ids(&seats);
+    let members: BTreeMap<u64, MemberNode> = peers
+        .iter()
+        .map(|(seat, address)| {
+            let node = MemberNode {
+                seat: seat.0,
+                raft_address: address.clone(),
+            };
+            (ids[seat].0, node)
+        })
+        .collect();
+    match raft.initialize(members).await {
+        // Nobody leads yet, so nobody is disturbed by standing at once.
+        Ok(()) => raft
+            .trigger()
+            .elect(false)
+            .await
+            .map_err(|error| refused(&error)),
+        // A former start did it.
+        Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    local: Arc<Local>,
+    running: Arc<OnceLock<Running>>,
+    fatal: watch::Sender<Option<FatalReason>>,
+) -> Result<(), StartError> {
+    let address = listener.local_addr().map_err(io("read raft's address"))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(io("listen for raft"))?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(io("listen for raft"))?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let raft = RaftServiceServer::new(RaftServer::new(running))
+        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
+    let peer = PeerServiceServer::new(PeerServer::new(local))
+        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
+    let serving = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .add_service(raft)
+        .add_service(peer)
+        .serve_with_incoming(incoming);
+    tokio::spawn(async move {
+        let problem = match serving.await {
+            Ok(()) => "it ended".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        fatal.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(FatalReason::Server {
+                    address: address.to_string(),
+                    problem,
+                });
+            }
+            first
+        });
+    });
+    Ok(())
+}
+
+fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> StartError {
+    move |source| StartError::Io { action, source }
+}
+
+fn refused(error: &dyn std::error::Error) -> StartError {
+    StartError::Raft {
+        problem: error.to_string(),
+    }
+}
