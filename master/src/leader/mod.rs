@@ -1,0 +1,298 @@
+//! What a master does only while it leads.
+//!
+//! Leadership opens in order: a barrier in the new term, soft state rebuilt
+//! from the replicated state alone, a fresh lease for every known worker, and
+//! only then the gate for services. It closes in one step. Between the two
+//! there is one [`Leader`], which owns everything soft: sessions of workers,
+//! leases, waiting pulls, the queue of proposals. It is dropped as a whole; the
+//! next one, here or elsewhere, needs nothing from it.
+//!
+//! Architecture invariant: no fact about a job, a task, an attempt or a worker
+//! comes to be here. Loops look at the state, propose commands fenced by their
+//! term, and act on the events that `apply` answered with. So a leader may be
+//! wrong or late and waste a proposal, but it cannot break a rule.
+
+mod duties;
+pub mod error;
+pub mod gate;
+mod lifecycle;
+mod liveness;
+mod probe;
+mod proposer;
+mod pulls;
+mod reactions;
+mod reports;
+mod scheduling;
+mod segments;
+mod sessions;
+mod take_back;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vivat_core::command::{Command, Reply};
+use vivat_core::{LivenessView, State};
+use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch, WorkerId};
+
+pub use error::LeaderError;
+pub use gate::Gate;
+pub(crate) use lifecycle::Lifecycle;
+pub use pulls::PullRequest;
+pub use reports::Verdict;
+pub use segments::SegmentsUpdate;
+pub use sessions::{Delivery, Progress};
+pub use watch::JobUpdate;
+
+use self::proposer::Proposer;
+use self::sessions::Sessions;
+use crate::http::metrics::Metrics;
+use crate::raft;
+
+/// Streams of segment locations that one leader serves at once.
+const SEGMENT_STREAMS_MAX: usize = 16_384;
+/// Streams of job views that one leader serves at once.
+const JOB_STREAMS_MAX: usize = 1_024;
+/// How long a read may wait for the confirmation that this replica still leads.
+const READ_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Settings of a leader's soft state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaderSettings {
+    /// How long a worker is believed without a word from it.
+    pub lease: Duration,
+    /// How often workers are asked to send heartbeats.
+    pub heartbeat: Duration,
+    /// Age of the last quorum acknowledgement beyond which services close.
+    pub quorum_silence_max: Duration,
+}
+
+impl Default for LeaderSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
+            quorum_silence_max: Duration::from_millis(600),
+        }
+    }
+}
+
+/// One opening of leadership: all soft state of this replica.
+pub struct Leader {
+    term: u64,
+    raft: raft::Handle,
+    proposer: Proposer,
+    sessions: Mutex<Sessions>,
+    wake_scheduler: Notify,
+    wake_duties: Notify,
+    closed: CancellationToken,
+    tasks: TaskTracker,
+    settings: LeaderSettings,
+    metrics: Arc<Metrics>,
+    segment_streams: Arc<Semaphore>,
+    job_streams: Arc<Semaphore>,
+}
+
+impl Leader {
+    /// The Raft term that it leads.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> LeaderSettings {
+        self.settings
+    }
+
+    /// Proposes commands and waits for their replies, in order. A rejection is
+    /// a reply.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError`], except `Rejected`.
+    pub async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Reply>, LeaderError> {
+        self.metrics.commands.inc_by(commands.len() as u64);
+        self.proposer.propose(commands).await
+    }
+
+    /// Proposes one command.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError`], with rejections among them.
+    pub async fn propose_one(&self, command: Command) -> Result<Reply, LeaderError> {
+        match self.propose(vec![command]).await?.pop() {
+            Some(Reply::Rejected(rejection)) => Err(rejection.into()),
+            Some(
+                reply @ (Reply::Done
+                | Reply::Job { .. }
+                | Reply::Registered(_)
+                | Reply::Assigned(_)),
+            ) => Ok(reply),
+            None => Err(LeaderError::OutcomeUnknown),
+        }
+    }
+
+    /// Commits an entry without commands: what one commit costs.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError`], except `Rejected`.
+    pub async fn commit_nothing(&self) -> Result<raft::Committed, LeaderError> {
+        let committed = self.raft.propose(Some(self.term), Vec::new()).await;
+        committed.map_err(|error| proposer::unproposed(&error))
+    }
+
+    /// Reads the state as it is decided now: a majority confirmed after the
+    /// call began that this replica leads (S10).
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::NotLeader`] when it does not, or nobody confirmed in time.
+    pub async fn read_decided<T>(
+        &self,
+        read: impl FnOnce(&State, &LivenessView) -> T,
+    ) -> Result<T, LeaderError> {
+        let confirmed = tokio::time::timeout(READ_DEADLINE, self.raft.ensure_linearizable());
+        match confirmed.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(term = self.term, error = %error, "read not confirmed");
+                return Err(LeaderError::NotLeader);
+            }
+            Err(_elapsed) => return Err(LeaderError::NotLeader),
+        }
+        let liveness = self.sessions().liveness();
+        Ok(self.raft.read(|state| read(state, &liveness)))
+    }
+
+    /// Renews a worker's lease.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::StaleEpoch`] when it must register anew.
+    pub fn hear(&self, worker: WorkerEpoch) -> Result<(), LeaderError> {
+        let now = Instant::now();
+        if self.sessions().hear(worker, now) {
+            return Ok(());
+        }
+        // Registered, and the event has not come round yet? The state decides.
+        if !self.raft.read(|state| is_current(state, worker)) {
+            return Err(LeaderError::StaleEpoch { worker });
+        }
+        let mut sessions = self.sessions();
+        sessions.begin(worker, now);
+        sessions.hear(worker, now);
+        Ok(())
+    }
+
+    /// A heartbeat: renews the lease, notes progress, and answers which of the
+    /// held attempts must be killed.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError::StaleEpoch`].
+    pub fn heartbeat(
+        &self,
+        worker: WorkerEpoch,
+        held: &[AttemptId],
+        progress: BTreeMap<AttemptId, Progress>,
+    ) -> Result<Vec<AttemptId>, LeaderError> {
+        self.hear(worker)?;
+        {
+            let mut sessions = self.sessions();
+            sessions.note_held(worker, held);
+            sessions.note_progress(worker, progress);
+        }
+        Ok(self.raft.read(|state| pulls::to_kill(state, worker, held)))
+    }
+
+    /// Of the jobs, those that have ended: workers may drop their files.
+    #[must_use]
+    pub fn ended(&self, jobs: impl IntoIterator<Item = JobId>) -> Vec<JobId> {
+        self.raft.read(|state| {
+            jobs.into_iter()
+                .filter(|&job| vivat_core::job_has_ended(state, job))
+                .collect()
+        })
+    }
+
+    /// Begins the session of a worker that was just registered.
+    pub fn welcome(&self, worker: WorkerEpoch) {
+        self.sessions().begin(worker, Instant::now());
+        self.wake_scheduler.notify_one();
+    }
+
+    /// How long ago each worker was last heard by this leader.
+    #[must_use]
+    pub fn silences(&self) -> BTreeMap<WorkerId, Duration> {
+        self.sessions().silences(Instant::now())
+    }
+
+    /// The Raft handle, for what needs no soft state.
+    #[must_use]
+    pub(crate) fn raft(&self) -> &raft::Handle {
+        &self.raft
+    }
+
+    /// Waiting requests, waiting pulls, sessions: for metrics.
+    pub(crate) fn depths(&self) -> Depths {
+        let sessions = self.sessions();
+        Depths {
+            proposals: self.proposer.depth(),
+            pulls: sessions.waiting(),
+            sessions: sessions.len(),
+        }
+    }
+
+    fn close(&self) {
+        self.closed.cancel();
+        self.sessions().supersede_all();
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        // Sessions are plain data: a panic between two assignments leaves at
+        // worst a stale wait, which its own deadline ends.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How full a leader's queues are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Depths {
+    /// Requests that wait for an entry.
+    pub(crate) proposals: usize,
+    /// Pulls that wait for work.
+    pub(crate) pulls: usize,
+    /// Workers with a session.
+    pub(crate) sessions: usize,
+}
+
+/// Whether the state has the worker at this epoch.
+fn is_current(state: &State, worker: WorkerEpoch) -> bool {
+    state.current_epoch(worker.worker) == Some(worker.epoch)
+}
+
+/// Every worker that is registered and not expired.
+fn live_workers(state: &State) -> Vec<WorkerEpoch> {
+    state
+        .workers()
+        .filter(|worker| worker.is_registered())
+        .map(vivat_core::state::Worker::current)
+        .collect()
+}
+
+/// Where a worker serves segments, while it is registered at that epoch.
+fn address_of(state: &State, worker: WorkerEpoch) -> Option<String> {
+    state
+        .worker(worker.worker)
+        .filter(|known| known.is_registered() && known.epoch == worker.epoch)
+        .map(|known| known.info.address.clone())
+}

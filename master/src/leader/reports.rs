@@ -1,0 +1,66 @@
+//! Outcomes that workers report, and what they are told of them.
+//!
+//! A report is repeated until it is answered. So the answer to one whose first
+//! answer was lost must be the same: `apply` refuses the repetition, and the
+//! state tells that it was this attempt that won.
+
+use vivat_core::command::{Command, Rejection, Reply};
+use vivat_shared::attempt::Outcome;
+use vivat_shared::ids::{AttemptId, WorkerEpoch};
+
+use super::Leader;
+use super::error::LeaderError;
+use super::pulls::has_the_outcome;
+
+/// What a worker is told of one report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// False: it was not granted (any more); its files may go.
+    pub accepted: bool,
+}
+
+impl Leader {
+    /// Proposes outcomes and answers one verdict each, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError`]; after `OutcomeUnknown` the same reports are to be
+    /// repeated.
+    pub async fn report(
+        &self,
+        worker: WorkerEpoch,
+        reports: Vec<(AttemptId, Outcome)>,
+    ) -> Result<Vec<Verdict>, LeaderError> {
+        self.hear(worker)?;
+        let mut attempts = Vec::with_capacity(reports.len());
+        let mut commands = Vec::with_capacity(reports.len());
+        for (attempt, outcome) in reports {
+            attempts.push(attempt);
+            commands.push(Command::FinishAttempt {
+                attempt,
+                worker,
+                outcome,
+            });
+        }
+        let replies = self.propose(commands).await?;
+        let mut verdicts = Vec::with_capacity(attempts.len());
+        for (attempt, reply) in attempts.into_iter().zip(replies) {
+            let accepted = match reply {
+                Reply::Done => true,
+                Reply::Rejected(Rejection::StaleEpoch { .. } | Rejection::UnknownWorker(_)) => {
+                    return Err(LeaderError::StaleEpoch { worker });
+                }
+                Reply::Rejected(_)
+                | Reply::Job { .. }
+                | Reply::Registered(_)
+                | Reply::Assigned(_) => self
+                    .raft
+                    .read(|state| has_the_outcome(state, worker, attempt)),
+            };
+            verdicts.push(Verdict { attempt, accepted });
+        }
+        Ok(verdicts)
+    }
+}

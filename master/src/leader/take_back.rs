@@ -1,0 +1,160 @@
+//! Takes attempts that have not started from workers that hold many, when
+//! others idle and nothing else is left to grant.
+//!
+//! Prefetch keeps workers busy while masters elect, and near the end of a round
+//! it leaves one with a queue and another with nothing. The order is a request:
+//! the holder hands back what has not started (outcome killed), `apply` makes
+//! the tasks idle, and the scheduler places them. At most half of what waits is
+//! asked for, and no worker is asked again for a while, so a wrong guess costs
+//! little and does not repeat.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use vivat_core::State;
+use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
+
+use super::Leader;
+use super::sessions::Holder;
+
+/// A worker is asked at most once in this time: longer than a heartbeat, so
+/// that its list of held attempts is fresh.
+const PAUSE: Duration = Duration::from_millis(1_500);
+
+impl Leader {
+    /// Orders attempts back if some workers idle; called when there was nothing
+    /// to grant.
+    pub(super) fn take_back(&self) {
+        let now = Instant::now();
+        let (idle, holders) = {
+            let sessions = self.sessions();
+            let idle = sessions.idle();
+            if idle.is_empty() {
+                return;
+            }
+            let Some(since) = now.checked_sub(PAUSE) else {
+                return;
+            };
+            (idle, sessions.holders(since))
+        };
+        if holders.is_empty() {
+            return;
+        }
+        let orders = self.raft.read(|state| {
+            choose(&idle, &holders, |attempt, worker| {
+                can_move(state, attempt, worker)
+            })
+        });
+        for (worker, attempts) in orders {
+            tracing::info!(
+                worker_id = %worker.worker,
+                attempts = attempts.len(),
+                term = self.term,
+                "asking for attempts back: other workers idle"
+            );
+            self.metrics.taken_back.inc_by(attempts.len() as u64);
+            self.sessions().order_take_back(worker, &attempts, now);
+            self.poke(worker);
+        }
+    }
+}
+
+/// Which attempts to ask back, by holder: of each at most half of those that
+/// have not started, in all at most the idle room.
+fn choose(
+    idle: &BTreeMap<WorkerId, u32>,
+    holders: &[Holder],
+    can_move: impl Fn(AttemptId, WorkerId) -> bool,
+) -> Vec<(WorkerEpoch, Vec<AttemptId>)> {
+    let mut room: u64 = idle.values().map(|&want| u64::from(want)).sum();
+    let mut orders = Vec::new();
+    for holder in holders {
+        let most = (holder.not_started.len() / 2).min(usize::try_from(room).unwrap_or(usize::MAX));
+        // From the end: the first ones are the next to start.
+        let attempts: Vec<AttemptId> = holder
+            .not_started
+            .iter()
+            .rev()
+            .filter(|attempt| !attempt.task.kind.is_control())
+            .filter(|&&attempt| {
+                idle.keys()
+                    .any(|&worker| worker != holder.worker.worker && can_move(attempt, worker))
+            })
+            .take(most)
+            .copied()
+            .collect();
+        if !attempts.is_empty() {
+            room -= attempts.len() as u64;
+            orders.push((holder.worker, attempts));
+        }
+    }
+    orders
+}
+
+/// Whether a worker sees the paths that the attempt's job names.
+fn can_move(state: &State, attempt: AttemptId, worker: WorkerId) -> bool {
+    let (Some(job), Some(worker)) = (state.job(attempt.job()), state.worker(worker)) else {
+        return false;
+    };
+    worker.accepts_work()
+        && job
+            .host
+            .as_ref()
+            .is_none_or(|host| *host == worker.info.host)
+}
+
+#[cfg(test)]
+mod tests {
+    use vivat_shared::ids::{Epoch, JobId, RoundId, TaskId, TaskKind};
+
+    use super::*;
+
+    fn attempt(index: u32) -> AttemptId {
+        let round = RoundId {
+            job: JobId(1),
+            step: 0,
+            round: 0,
+        };
+        AttemptId {
+            task: TaskId {
+                round,
+                kind: TaskKind::Map,
+                index,
+            },
+            number: 1,
+        }
+    }
+
+    fn holder(worker: u32, count: u32) -> Holder {
+        Holder {
+            worker: WorkerEpoch {
+                worker: WorkerId(worker),
+                epoch: Epoch(1),
+            },
+            not_started: (0..count).map(attempt).collect(),
+        }
+    }
+
+    #[test]
+    fn at_most_half_of_what_waits_is_taken_and_the_last_first() {
+        let idle = BTreeMap::from([(WorkerId(2), 10)]);
+        let orders = choose(&idle, &[holder(1, 5)], |_, _| true);
+        assert_eq!(orders.len(), 1);
+        assert_eq!(orders[0].1, [attempt(4), attempt(3)]);
+    }
+
+    #[test]
+    fn no_more_is_taken_than_idle_workers_want() {
+        let idle = BTreeMap::from([(WorkerId(2), 3)]);
+        let orders = choose(&idle, &[holder(1, 5), holder(3, 40)], |_, _| true);
+        let taken: usize = orders.iter().map(|(_, attempts)| attempts.len()).sum();
+        assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn nothing_is_taken_that_no_idle_worker_could_run() {
+        let idle = BTreeMap::from([(WorkerId(2), 3)]);
+        assert!(choose(&idle, &[holder(1, 5)], |_, _| false).is_empty());
+    }
+}
