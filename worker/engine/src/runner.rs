@@ -14,7 +14,7 @@ pub struct Runner<P> {
 
 impl<P: Program> Runner<P> {
     /// Wraps a program.
-    pub fn new(program: P) -> Self {
+    pub const fn new(program: P) -> Self {
         Self { program }
     }
 }
