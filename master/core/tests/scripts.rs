@@ -5,10 +5,17 @@
 //! `VIVAT_RECORD=1 cargo nextest run -p vivat-core` writes the outputs anew;
 //! read the difference before keeping it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a script that cannot be read is a failed test"
+)]
+
 mod script;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use vivat_core::snapshot::{SnapshotError, decode, encode};
 
 fn scripts() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
@@ -67,4 +74,98 @@ fn every_script_gives_what_is_recorded_in_it() {
             assert_eq!(given, recorded, "{}", path.display());
         }
     }
+}
+
+/// Every kind of thing that a state can hold.
+const RICH: &str = "
+open 3
+register alpha slots=4
+register beta slots=2 host=laptop
+register gamma
+submit done reducers=1
+assign worker-1 job-1.0.0.plan-0
+planned worker-1 job-1.0.0.plan-0.1
+assign worker-1 job-1.0.0.reduce-0
+reduced worker-1 job-1.0.0.reduce-0.1
+assign worker-1 job-1.0.0.commit-0
+committed worker-1 job-1.0.0.commit-0.1
+now 1700000000000
+submit broken
+assign worker-1 job-2.0.0.plan-0
+failed worker-1 job-2.0.0.plan-0.1 not-found
+submit away
+cancel job-3
+submit planning timeout=5000 host=laptop
+assign worker-2 job-4.0.0.plan-0
+chunk worker-2 job-4.0.0.plan-0.1 0 splits=2
+submit working priority=90 reducers=2
+assign worker-1 job-5.0.0.plan-0
+chunk worker-1 job-5.0.0.plan-0.1 0 splits=5
+planned worker-1 job-5.0.0.plan-0.1
+assign worker-1 job-5.0.0.map-0 job-5.0.0.map-3
+assign worker-3 job-5.0.0.map-1 job-5.0.0.map-2
+mapped worker-1 job-5.0.0.map-0.1 100,0 records=7
+mapped worker-3 job-5.0.0.map-1.1 100,0 records=7
+failed worker-1 job-5.0.0.map-3.1 program
+expire worker-3
+assign worker-1 job-5.0.0.reduce-0 job-5.0.0.reduce-1
+unreachable worker-1 job-5.0.0.reduce-0.1 job-5.0.0.map-0.1 worker-1
+judge worker-1 job-5.0.0.map-0.1 healthy
+judge worker-1 job-5.0.0.map-0.1 healthy
+unreachable worker-1 job-5.0.0.reduce-1.1 job-5.0.0.map-0.1 worker-1
+drain worker-2 on
+submit queued
+";
+
+fn rich() -> script::Runner {
+    let mut runner = script::Runner::default();
+    for line in RICH.lines().filter(|line| !line.is_empty()) {
+        let output = runner.run(line);
+        assert!(
+            !output.contains("rejected") && !output.contains("refused"),
+            "{line}: {output}"
+        );
+    }
+    runner
+}
+
+/// Format version 1 as it was first written. The bytes are not to be recorded
+/// anew: a change of them is a new version.
+#[test]
+fn snapshot_of_format_1_is_read_and_written_to_the_byte() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v1.hex");
+    let runner = rich();
+    let hex: Vec<String> = encode(runner.state())
+        .chunks(32)
+        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    let given = hex.join("\n") + "\n";
+    if !path.exists() {
+        fs::write(&path, &given).unwrap();
+    }
+    let recorded = fs::read_to_string(&path).unwrap();
+    assert_eq!(given, recorded, "the encoding of the state changed");
+    let digits: String = recorded.split_whitespace().collect();
+    let bytes: Vec<u8> = (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect();
+    assert_eq!(decode(&bytes).unwrap(), *runner.state());
+}
+
+#[test]
+fn damaged_snapshot_is_refused_whichever_byte_is_damaged() {
+    let bytes = encode(rich().state());
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        assert!(decode(&damaged).is_err(), "byte {at}");
+        assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
+    }
+    let mut later = bytes;
+    later[8] = 2;
+    assert!(matches!(
+        decode(&later),
+        Err(SnapshotError::Version { found: 2, .. })
+    ));
 }

@@ -1,4 +1,6 @@
 //! The language of the scripts: one line, one log entry or one question.
+//!
+//! A script that cannot be read panics and names its line.
 
 mod build;
 mod render;
@@ -82,6 +84,11 @@ fn sizes(text: &str) -> Vec<SizeCode> {
 }
 
 impl Runner {
+    /// The state after the lines so far.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Runs one line and returns its output.
     pub fn run(&mut self, line: &str) -> String {
         let words = Words::of(line);
@@ -89,7 +96,20 @@ impl Runner {
             return answer;
         }
         let command = self.command(&words);
-        self.apply(command)
+        let output = self.apply(command.clone());
+        if let Command::AppendPlan {
+            attempt,
+            chunk,
+            content,
+            ..
+        } = command
+        {
+            let sent = self.chunks.entry(attempt).or_default();
+            if output.contains(": done") && chunk as usize == sent.len() {
+                sent.push(content);
+            }
+        }
+        output
     }
 
     fn apply(&mut self, command: Command) -> String {
@@ -127,7 +147,7 @@ impl Runner {
         WorkerEpoch { worker, epoch }
     }
 
-    fn command(&mut self, words: &Words<'_>) -> Command {
+    fn command(&self, words: &Words<'_>) -> Command {
         let term = words.option("term", self.state.term());
         match words.at(0) {
             "open" => Command::OpenTerm {
@@ -186,7 +206,7 @@ impl Runner {
     }
 
     /// What workers tell, and what the leader finds out about segments.
-    fn report(&mut self, words: &Words<'_>, term: u64) -> Command {
+    fn report(&self, words: &Words<'_>, term: u64) -> Command {
         let worker = self.worker(words.at(1));
         let attempt: AttemptId = words.parse(2);
         let finish = |outcome| Command::FinishAttempt {
@@ -195,20 +215,12 @@ impl Runner {
             outcome,
         };
         match words.at(0) {
-            "chunk" => {
-                let content = build::chunk(words.option("splits", 1), words.option("file", 0));
-                let chunk = words.parse(3);
-                let sent = self.chunks.entry(attempt).or_default();
-                if chunk as usize == sent.len() {
-                    sent.push(content.clone());
-                }
-                Command::AppendPlan {
-                    attempt,
-                    worker,
-                    chunk,
-                    content,
-                }
-            }
+            "chunk" => Command::AppendPlan {
+                attempt,
+                worker,
+                chunk: words.parse(3),
+                content: build::chunk(words.option("splits", 1), words.option("file", 0)),
+            },
             "planned" => finish(self.seal(attempt, words.has("wrong"))),
             "mapped" => finish(Outcome::Mapped {
                 segments: sizes(words.at(3)),
@@ -253,11 +265,13 @@ impl Runner {
         for chunk in chunks {
             checksum(&mut crc32c, chunk);
         }
-        let count = |counts: &mut dyn Iterator<Item = usize>| counts.sum::<usize>() as u32;
+        let count = |len: fn(&PlanChunk) -> usize| {
+            u32::try_from(chunks.iter().map(len).sum::<usize>()).unwrap()
+        };
         Outcome::Planned {
-            chunks: chunks.len() as u32,
-            files: count(&mut chunks.iter().map(|chunk| chunk.files.len())),
-            splits: count(&mut chunks.iter().map(|chunk| chunk.splits.len())),
+            chunks: count(|_| 1),
+            files: count(|chunk| chunk.files.len()),
+            splits: count(|chunk| chunk.splits.len()),
             crc32c: crc32c ^ u32::from(wrong),
             replaces: None,
         }

@@ -1,6 +1,7 @@
 //! The end of a job.
 
 use vivat_shared::ids::JobId;
+use vivat_shared::view::TaskCounts;
 
 use crate::apply::Context;
 use crate::command::Event;
@@ -26,8 +27,8 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
         end,
         at_ms,
         round: round.id,
-        maps: round.maps.counts(),
-        reduces: round.reduces.counts(),
+        maps: stopped(round.maps.counts()),
+        reduces: stopped(round.reduces.counts()),
     };
     job.counts.killed += live.len() as u64;
     job.stage = Stage::Ended(Box::new(ended));
@@ -43,6 +44,15 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     }
     context.events.push(Event::JobChanged { job: id });
     context.events.push(Event::JobEnded { job: id });
+}
+
+/// What was running when the job ended is not done.
+fn stopped(counts: TaskCounts) -> TaskCounts {
+    TaskCounts {
+        idle: counts.idle + counts.running,
+        running: 0,
+        ..counts
+    }
 }
 
 /// One accepted attempt for every partition, and the commit on top (S2).

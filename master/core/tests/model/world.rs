@@ -1,0 +1,492 @@
+//! Two replicas, and something that proposes: sensible things mostly, stale and
+//! foreign ones often enough.
+
+use std::collections::BTreeMap;
+
+use vivat_core::command::{
+    Applied, Command, Grant, HeldSegments, LeaderRecord, Proposal, Rejection, Reply,
+};
+use vivat_core::{LivenessView, State, WorkerLiveness, apply, duties, invariants, snapshot};
+use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, Work};
+use vivat_shared::ids::{
+    AttemptId, ClusterId, Epoch, JobId, NodeId, RoundId, Seat, SegmentId, TaskId, TaskKind,
+    WorkerEpoch, WorkerId,
+};
+use vivat_shared::plan::checksum;
+use vivat_shared::size_code::SizeCode;
+
+use crate::build;
+
+/// Worker processes that there are: more than hold the jobs' paths.
+const UIDS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+/// Rounds of scheduling and finishing after which healed jobs must have ended.
+const HEALING_ROUNDS_MAX: usize = 400;
+
+pub struct World {
+    first: State,
+    second: State,
+    now_ms: u64,
+    /// Everything that was ever granted, for late reports.
+    history: Vec<(AttemptId, WorkerEpoch)>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut world = Self {
+            first: State::new(),
+            second: State::new(),
+            now_ms: 1,
+            history: Vec::new(),
+        };
+        world.open(1);
+        world
+    }
+
+    pub fn restart_second_replica(&mut self) {
+        let bytes = snapshot::encode(&self.second);
+        self.second = snapshot::decode(&bytes).unwrap();
+    }
+
+    fn propose(&mut self, commands: Vec<Command>) -> Applied {
+        let before = self.first.clone();
+        let index = self.first.applied_index() + 1;
+        let proposal = Proposal {
+            proposed_at_ms: self.now_ms,
+            commands,
+        };
+        let applied = apply(&mut self.first, index, &proposal);
+        let other = apply(&mut self.second, index, &proposal);
+        assert_eq!(applied, other, "S8");
+        assert_eq!(self.first.chained_hash(), self.second.chained_hash(), "S8");
+        assert_eq!(self.first.hash_point(), self.second.hash_point(), "S8");
+        assert_eq!(applied.replies.len(), proposal.commands.len());
+        let mut violations = invariants::check(&self.first);
+        violations.extend(invariants::check_step(&before, &self.first));
+        assert!(violations.is_empty(), "{violations:#?} after {proposal:#?}");
+        applied
+    }
+
+    fn one(&mut self, command: Command) -> Reply {
+        self.propose(vec![command]).replies.pop().unwrap()
+    }
+
+    fn open(&mut self, term: u64) {
+        let leader = LeaderRecord {
+            node_id: NodeId(term),
+            seat: Seat(0),
+            client_address: "127.0.0.1:1".to_owned(),
+        };
+        self.one(Command::OpenTerm {
+            term,
+            cluster: ClusterId(1),
+            leader,
+        });
+    }
+
+    fn live(&self) -> Vec<(AttemptId, WorkerEpoch)> {
+        let workers = self.first.workers();
+        workers
+            .flat_map(|worker| {
+                let current = worker.current();
+                worker.running.iter().map(move |id| (*id, current))
+            })
+            .collect()
+    }
+
+    /// A live attempt mostly, else one of the past.
+    fn some_attempt(&self, dice: [u16; 4]) -> Option<(AttemptId, WorkerEpoch)> {
+        let live = self.live();
+        let past = dice[1].is_multiple_of(8) || live.is_empty();
+        let from = if past { &self.history } else { &live };
+        pick(from, dice[0]).copied()
+    }
+
+    fn some_job(dice: [u16; 4]) -> JobId {
+        JobId(u64::from(dice[0] % 6) + 1)
+    }
+
+    fn some_worker(&self, dice: [u16; 4]) -> WorkerEpoch {
+        let worker = WorkerId(u32::from(dice[0] % 5) + 1);
+        let current = self.first.worker(worker).map_or(0, |known| known.epoch.0);
+        let stale = u64::from(dice[1].is_multiple_of(8));
+        WorkerEpoch {
+            worker,
+            epoch: Epoch(current.saturating_sub(stale)),
+        }
+    }
+
+    /// One step; what it does is chosen by `kind`, how by the dice.
+    pub fn step(&mut self, kind: u8, dice: [u16; 4]) {
+        self.now_ms += u64::from(dice[3] % 50);
+        let term = self.first.term() - u64::from(dice[2].is_multiple_of(16));
+        match kind % 24 {
+            0 | 1 => self.submit(dice),
+            2 | 3 => self.register(dice),
+            4 => {
+                let worker = self.some_worker(dice);
+                self.one(Command::ExpireWorker {
+                    worker,
+                    term,
+                    reason: "silent".to_owned(),
+                });
+            }
+            5 => {
+                let worker = self.some_worker(dice).worker;
+                let draining = dice[1].is_multiple_of(3);
+                self.one(Command::DrainWorker { worker, draining });
+            }
+            6..=10 => self.schedule(dice),
+            11 => self.assign_anything(dice, term),
+            12..=16 => self.finish_something(dice, true),
+            17 => self.finish_something(dice, false),
+            18 => self.report_fetch_failure(dice),
+            19 => self.judge(dice, term),
+            20 => self.restore(dice),
+            21 => self.end_something(dice),
+            22 => self.open(self.first.term() + u64::from(dice[0] % 2)),
+            _ => {
+                let index = self.first.applied_index() + 1;
+                self.first.note_index(index);
+                self.second.note_index(index);
+            }
+        }
+    }
+
+    fn submit(&mut self, dice: [u16; 4]) {
+        let key = format!("key-{}", dice[0] % 6);
+        let reducers = (dice[0] % 3 + 1).to_string();
+        let mut options = BTreeMap::from([("reducers", reducers.as_str())]);
+        if dice[1].is_multiple_of(3) {
+            options.insert("host", "here");
+        }
+        if dice[1].is_multiple_of(4) {
+            options.insert("timeout", "300");
+        }
+        options.insert(
+            "attempts",
+            if dice[2].is_multiple_of(2) { "2" } else { "4" },
+        );
+        let spec = build::spec(&options);
+        let submit = Command::SubmitJob { key, spec };
+        let reply = self.one(submit.clone());
+        let again = self.one(submit);
+        if let Reply::Job { job, .. } = reply {
+            let known = Reply::Job {
+                job,
+                created: false,
+            };
+            assert_eq!(again, known, "S5");
+        }
+    }
+
+    fn register(&mut self, dice: [u16; 4]) {
+        let uid = UIDS[usize::from(dice[0]) % UIDS.len()];
+        let host = if uid == "delta" { "there" } else { "here" };
+        let crashed = if dice[1].is_multiple_of(4) {
+            self.some_attempt(dice)
+        } else {
+            None
+        };
+        self.one(Command::RegisterWorker {
+            info: build::info(uid, &BTreeMap::from([("host", host)])),
+            crashed: crashed.into_iter().map(|(attempt, _)| attempt).collect(),
+        });
+    }
+
+    /// What the scheduler proposes on a state is granted on that state.
+    fn schedule(&mut self, dice: [u16; 4]) {
+        let wants = |worker: WorkerId| u32::from(dice[worker.0 as usize % 4] % 4);
+        let grants = self.grants(&wants, usize::from(dice[3] % 12));
+        self.assign(grants);
+    }
+
+    fn grants(&self, wants: &dyn Fn(WorkerId) -> u32, limit: usize) -> Vec<Grant> {
+        let workers = self.first.workers().filter(|worker| worker.is_registered());
+        let seen = workers.map(|worker| {
+            let busy = worker.running.iter().any(|id| id.task.kind.is_control());
+            let seen = WorkerLiveness {
+                epoch: worker.epoch,
+                want: wants(worker.id),
+                control_free: !busy,
+            };
+            (worker.id, seen)
+        });
+        let liveness = LivenessView {
+            workers: seen.collect(),
+        };
+        vivat_core::schedule(&self.first, &liveness, self.now_ms, limit)
+    }
+
+    fn assign(&mut self, grants: Vec<Grant>) {
+        if grants.is_empty() {
+            return;
+        }
+        let term = self.first.term();
+        let reply = self.one(Command::AssignAttempts {
+            term,
+            grants: grants.clone(),
+        });
+        let Reply::Assigned(answers) = reply else {
+            panic!("refused: {reply:?}");
+        };
+        for (grant, answer) in grants.into_iter().zip(answers) {
+            let attempt = match answer {
+                Ok(attempt) => attempt,
+                // The scheduler does not count what a worker holds in all.
+                Err(Rejection::Limit { .. }) => continue,
+                Err(rejection) => panic!("{grant:?} refused: {rejection}"),
+            };
+            assert!(vivat_core::assignment(&self.first, attempt).is_some());
+            let twice = self.history.iter().any(|(known, _)| *known == attempt);
+            assert!(!twice, "{attempt} was granted twice");
+            self.history.push((attempt, grant.worker));
+        }
+    }
+
+    fn assign_anything(&mut self, dice: [u16; 4], term: u64) {
+        let kind = [
+            TaskKind::Plan,
+            TaskKind::Map,
+            TaskKind::Reduce,
+            TaskKind::Commit,
+        ][usize::from(dice[2] % 4)];
+        let task = TaskId {
+            round: RoundId {
+                job: Self::some_job(dice),
+                step: dice[2] % 32 / 31,
+                round: 0,
+            },
+            kind,
+            index: u32::from(dice[3] % 4),
+        };
+        let worker = self.some_worker(dice);
+        let reply = self.one(Command::AssignAttempts {
+            term,
+            grants: vec![Grant { task, worker }],
+        });
+        if let Reply::Assigned(answers) = reply {
+            for attempt in answers.into_iter().flatten() {
+                self.history.push((attempt, worker));
+            }
+        }
+    }
+
+    fn finish_something(&mut self, dice: [u16; 4], well: bool) {
+        let Some((attempt, worker)) = self.some_attempt(dice) else {
+            return;
+        };
+        let live = self.live().contains(&(attempt, worker));
+        let outcome = match dice[2] % 3 {
+            _ if well => self.success(attempt, worker, dice[3] % 5),
+            0 => build::failed("program"),
+            1 => build::failed("not-found"),
+            _ => Outcome::Killed,
+        };
+        let report = Command::FinishAttempt {
+            attempt,
+            worker,
+            outcome,
+        };
+        // A report that is repeated is taken once (S2), a stale one never (S4).
+        let replies = self.propose(vec![report.clone(), report]).replies;
+        let taken = replies
+            .iter()
+            .filter(|reply| **reply == Reply::Done)
+            .count();
+        assert_eq!(taken, usize::from(live), "{replies:?}");
+    }
+
+    /// The outcome of an attempt that did what it should; sends a plan's chunks.
+    fn success(&mut self, attempt: AttemptId, worker: WorkerEpoch, size: u16) -> Outcome {
+        match attempt.task.kind {
+            TaskKind::Plan => self.send_plan(attempt, worker, size),
+            TaskKind::Map => {
+                let spec = vivat_core::job_spec(&self.first, attempt.job());
+                let reducers = spec.map_or(1, |spec| spec.steps[0].reducers);
+                Outcome::Mapped {
+                    segments: segments(attempt, reducers),
+                    counters: build::counters(1),
+                }
+            }
+            TaskKind::Reduce => build::reduced(u64::from(size)),
+            TaskKind::Close | TaskKind::Commit => Outcome::Committed,
+        }
+    }
+
+    fn send_plan(&mut self, attempt: AttemptId, worker: WorkerEpoch, chunks: u16) -> Outcome {
+        let chunks: Vec<PlanChunk> = (0..u32::from(chunks))
+            .map(|file| build::chunk(file % 3, file))
+            .collect();
+        let mut crc32c = 0;
+        for (chunk, content) in (0..).zip(&chunks) {
+            checksum(&mut crc32c, content);
+            let append = Command::AppendPlan {
+                attempt,
+                worker,
+                chunk,
+                content: content.clone(),
+            };
+            self.propose(vec![append.clone(), append]);
+        }
+        let count = |len: fn(&PlanChunk) -> usize| {
+            u32::try_from(chunks.iter().map(len).sum::<usize>()).unwrap()
+        };
+        Outcome::Planned {
+            chunks: count(|_| 1),
+            files: count(|chunk| chunk.files.len()),
+            splits: count(|chunk| chunk.splits.len()),
+            crc32c,
+            replaces: None,
+        }
+    }
+
+    fn report_fetch_failure(&mut self, dice: [u16; 4]) {
+        let reduces: Vec<_> = self
+            .live()
+            .into_iter()
+            .filter(|(attempt, _)| attempt.task.kind == TaskKind::Reduce)
+            .collect();
+        let Some(&(reducer, worker)) = pick(&reduces, dice[0]) else {
+            return;
+        };
+        let partition = reducer.task.index;
+        let there = vivat_core::locations(&self.first, reducer.task.round, partition);
+        let Some(there) = pick(&there, dice[1]).copied() else {
+            return;
+        };
+        let map = AttemptId {
+            task: TaskId {
+                round: reducer.task.round,
+                kind: TaskKind::Map,
+                index: there.map,
+            },
+            number: there.attempt,
+        };
+        let located = vivat_core::location(&self.first, map, partition);
+        assert_eq!(located, Some(there));
+        self.one(Command::ReportFetchFailure {
+            worker,
+            failure: FetchFailure {
+                reducer,
+                segment: SegmentId {
+                    attempt: map,
+                    partition,
+                },
+                holder: there.holder,
+                gone: dice[2].is_multiple_of(2),
+            },
+        });
+    }
+
+    fn judge(&mut self, dice: [u16; 4], term: u64) {
+        let due = duties::due(&self.first, self.now_ms);
+        for (map, holder) in due.suspects {
+            self.one(Command::JudgeSegment {
+                term,
+                map,
+                holder,
+                healthy: !dice[0].is_multiple_of(3),
+            });
+        }
+    }
+
+    fn restore(&mut self, dice: [u16; 4]) {
+        let worker = self.some_worker(dice);
+        let held = self
+            .history
+            .iter()
+            .filter(|(attempt, holder)| {
+                attempt.task.kind == TaskKind::Map && holder.worker == worker.worker
+            })
+            .map(|(attempt, _)| {
+                let spec = vivat_core::job_spec(&self.first, attempt.job());
+                HeldSegments {
+                    attempt: *attempt,
+                    segments: segments(*attempt, spec.map_or(1, |spec| spec.steps[0].reducers)),
+                }
+            })
+            .collect();
+        self.one(Command::RestoreSegments { worker, held });
+    }
+
+    fn end_something(&mut self, dice: [u16; 4]) {
+        let job = Self::some_job(dice);
+        let due = duties::due(&self.first, self.now_ms);
+        match dice[1] % 3 {
+            0 => {
+                self.one(Command::CancelJob { job });
+            }
+            1 => {
+                let job = due.timed_out.first().copied();
+                let reply = job.map(|job| self.one(Command::TimeOutJob { job }));
+                // The state's time may be behind the leader's by this entry only.
+                assert!(
+                    reply.is_none_or(|reply| reply == Reply::Done),
+                    "a duty is refused"
+                );
+            }
+            _ => {
+                self.one(Command::ForgetJob { job });
+            }
+        }
+    }
+
+    /// All faults stop: every job must reach its end (L1).
+    pub fn heal(&mut self) {
+        for uid in UIDS {
+            let host = if uid == "delta" { "there" } else { "here" };
+            self.one(Command::RegisterWorker {
+                info: build::info(uid, &BTreeMap::from([("host", host)])),
+                crashed: Vec::new(),
+            });
+        }
+        for _ in 0..HEALING_ROUNDS_MAX {
+            let grants = self.grants(&|_| 8, 100);
+            self.assign(grants);
+            let live = self.live();
+            if live.is_empty() {
+                break;
+            }
+            for (attempt, worker) in live {
+                let work = vivat_core::assignment(&self.first, attempt).map(|given| given.work);
+                if self.is_fetching(attempt, work.as_ref()) {
+                    continue;
+                }
+                let outcome = self.success(attempt, worker, 2);
+                self.one(Command::FinishAttempt {
+                    attempt,
+                    worker,
+                    outcome,
+                });
+            }
+        }
+        let unfinished: Vec<JobId> = self
+            .first
+            .jobs()
+            .map(|job| job.id)
+            .filter(|job| !duties::job_has_ended(&self.first, *job))
+            .collect();
+        assert!(unfinished.is_empty(), "L1: {unfinished:?} never ends");
+    }
+
+    /// Whether a reduce waits for maps that are not done.
+    fn is_fetching(&self, attempt: AttemptId, work: Option<&Work>) -> bool {
+        let Some(Work::Reduce { maps }) = work else {
+            return false;
+        };
+        let task = attempt.task;
+        let there = vivat_core::locations(&self.first, task.round, task.index);
+        there.len() < *maps as usize
+    }
+}
+
+fn pick<T>(from: &[T], dice: u16) -> Option<&T> {
+    from.get(usize::from(dice).checked_rem(from.len())?)
+}
+
+/// What a map attempt wrote: known by its id, so that it can be told again.
+fn segments(attempt: AttemptId, reducers: u32) -> Vec<SizeCode> {
+    (0..reducers)
+        .map(|partition| SizeCode::of(u64::from(attempt.task.index + partition) * 7))
+        .collect()
+}
