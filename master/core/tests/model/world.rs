@@ -1,11 +1,12 @@
 //! Two replicas, and something that proposes: sensible things mostly, stale and
 //! foreign ones often enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vivat_core::command::{
-    Applied, Command, Grant, HeldSegments, LeaderRecord, Proposal, Rejection, Reply,
+    Applied, Command, Event, Grant, HeldSegments, LeaderRecord, Proposal, Rejection, Reply,
 };
+use vivat_core::state::Job;
 use vivat_core::{LivenessView, State, WorkerLiveness, apply, duties, invariants, snapshot};
 use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, Work};
 use vivat_shared::ids::{
@@ -14,6 +15,7 @@ use vivat_shared::ids::{
 };
 use vivat_shared::plan::checksum;
 use vivat_shared::size_code::SizeCode;
+use vivat_shared::view::JobState;
 
 use crate::build;
 
@@ -28,6 +30,8 @@ pub struct World {
     now_ms: u64,
     /// Everything that was ever granted, for late reports.
     history: Vec<(AttemptId, WorkerEpoch)>,
+    /// What was reached, in words.
+    pub seen: BTreeSet<&'static str>,
 }
 
 impl World {
@@ -37,6 +41,7 @@ impl World {
             second: State::new(),
             now_ms: 1,
             history: Vec::new(),
+            seen: BTreeSet::new(),
         };
         world.open(1);
         world
@@ -63,7 +68,37 @@ impl World {
         let mut violations = invariants::check(&self.first);
         violations.extend(invariants::check_step(&before, &self.first));
         assert!(violations.is_empty(), "{violations:#?} after {proposal:#?}");
+        self.note(&proposal.commands, &applied);
         applied
+    }
+
+    /// Notes what a sequence reached.
+    fn note(&mut self, commands: &[Command], applied: &Applied) {
+        for event in &applied.events {
+            self.seen.insert(kind_of(event));
+            if let Event::SegmentsLocated { map, .. } = event
+                && map.number > 1
+            {
+                self.seen.insert("map completed again");
+            }
+            if let Event::JobEnded { job } = event {
+                let end = self.first.job(*job).map(Job::state);
+                self.seen.insert(match end.unwrap() {
+                    JobState::Queued | JobState::Running => panic!("{job} ended and runs"),
+                    JobState::Succeeded => "job succeeded",
+                    JobState::Failed => "job failed",
+                    JobState::Cancelled => "job cancelled",
+                });
+            }
+        }
+        let restores = matches!(commands.first(), Some(Command::RestoreSegments { .. }));
+        if restores && !applied.events.is_empty() {
+            self.seen.insert("map restored");
+        }
+        let late = |reply: &Reply| matches!(reply, Reply::Rejected(Rejection::TooLate(_)));
+        if applied.replies.iter().any(late) {
+            self.seen.insert("too late");
+        }
     }
 
     fn one(&mut self, command: Command) -> Reply {
@@ -477,6 +512,23 @@ impl World {
         let task = attempt.task;
         let there = vivat_core::locations(&self.first, task.round, task.index);
         there.len() < *maps as usize
+    }
+}
+
+fn kind_of(event: &Event) -> &'static str {
+    match event {
+        Event::TermOpened { .. } => "term opened",
+        Event::JobChanged { .. } => "job changed",
+        Event::JobEnded { .. } => "job ended",
+        Event::WorkerRegistered { .. } => "worker registered",
+        Event::WorkerExpired { .. } => "worker expired",
+        Event::AttemptGranted { .. } => "attempt granted",
+        Event::AttemptRevoked { .. } => "attempt revoked",
+        Event::AttemptFinished { .. } => "attempt finished",
+        Event::TaskIdle { .. } => "task idle",
+        Event::SegmentsLocated { .. } => "segments located",
+        Event::SegmentsLost { .. } => "segments lost",
+        Event::SegmentSuspected { .. } => "segment suspected",
     }
 }
 
