@@ -161,7 +161,11 @@ fn apply_entry(state: &mut State, entry: &Entry) -> Result<Applied, io::Error> {
             Ok(vivat_core::apply(state, index, &proposal))
         }
         EntryPayload::Blank | EntryPayload::Membership(_) => {
-            state.note_index(index);
+            // openraft counts from 0, which is always the first membership;
+            // the core's 0 is the state before the first entry.
+            if index > 0 {
+                state.note_index(index);
+            }
             Ok(Applied::default())
         }
     }
