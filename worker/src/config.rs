@@ -1,0 +1,60 @@
+//! What a worker is told at its start.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Default memory of one slot, in bytes: 256 MiB.
+pub const SLOT_MEMORY_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+/// Where a worker serves its segments.
+#[derive(Debug)]
+pub enum Listen {
+    /// An address to bind; port 0 takes a free one.
+    Address(SocketAddr),
+    /// A socket that is bound already, so that nobody can take its port.
+    Bound(TcpListener),
+}
+
+/// Settings of one worker.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// Its directory, its own; created when missing.
+    pub dir: PathBuf,
+    /// The masters, `HOST:PORT`; any subset will do.
+    pub cluster: Vec<String>,
+    /// Attempts that it runs at once, 1 to [`vivat_shared::limits::SLOTS_MAX`].
+    pub slots: u32,
+    /// Bytes that the records of one attempt may take in memory.
+    pub slot_memory_bytes: usize,
+    /// Where it serves segments.
+    pub listen: Listen,
+    /// The host name or address under which others reach it; the bound address
+    /// when none is given.
+    pub advertise_host: Option<String>,
+    /// `key=value` labels, for people and placement.
+    pub labels: BTreeMap<String, String>,
+    /// Ends the process, hard, when so many attempts have run: fault tests.
+    pub fail_after: Option<u32>,
+    /// How long a shutdown waits for what runs.
+    pub shutdown_grace: Duration,
+}
+
+impl WorkerConfig {
+    /// The defaults: a slot, any free port on loopback.
+    #[must_use]
+    pub fn new(dir: PathBuf, cluster: Vec<String>) -> Self {
+        Self {
+            dir,
+            cluster,
+            slots: 1,
+            slot_memory_bytes: SLOT_MEMORY_BYTES_DEFAULT,
+            listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
+            advertise_host: None,
+            labels: BTreeMap::new(),
+            fail_after: None,
+            shutdown_grace: Duration::from_secs(5),
+        }
+    }
+}

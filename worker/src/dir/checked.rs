@@ -1,0 +1,71 @@
+//! Small text files that are whole or not there: a version line, one line of
+//! text, a checksum; written beside, synced, and renamed into place.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+const VERSION: &str = "vivat-worker 1";
+
+/// Why such a file has no content for us.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The operating system refused.
+    #[error("cannot read")]
+    Io(#[source] io::Error),
+    /// It is not as we wrote it.
+    #[error("damaged")]
+    Damaged,
+}
+
+/// The text of the file; none when there is no file.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, ReadError> {
+    let content = match fs::read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ReadError::Io(error)),
+    };
+    let content = String::from_utf8(content).map_err(|_| ReadError::Damaged)?;
+    let mut lines = content.lines();
+    match (lines.next(), lines.next(), lines.next(), lines.next()) {
+        (Some(VERSION), Some(text), Some(sum), None) if sum == checksum(text) => {
+            Ok(Some(text.to_owned()))
+        }
+        (_, _, _, _) => Err(ReadError::Damaged),
+    }
+}
+
+/// Replaces the file, durably. The text is one line.
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    write_lines(&temporary, text)?.sync_all()?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// The same for what must outlive the process only: a file that a power loss
+/// cut reads as damaged.
+pub(crate) fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    write_lines(&temporary, text)?;
+    fs::rename(&temporary, path)
+}
+
+fn write_lines(path: &Path, text: &str) -> io::Result<File> {
+    if text.contains(['\n', '\r']) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the text has more than one line",
+        ));
+    }
+    let mut file = File::create(path)?;
+    writeln!(file, "{VERSION}\n{text}\n{}", checksum(text))?;
+    Ok(file)
+}
+
+fn checksum(text: &str) -> String {
+    format!("crc32c {:08x}", crc32c::crc32c(text.as_bytes()))
+}

@@ -1,0 +1,232 @@
+//! The promises of the held set.
+
+use super::*;
+use std::time::Duration;
+use vivat_shared::attempt::{InputFile, SplitRange};
+use vivat_shared::ids::{Epoch, WorkerId};
+use vivat_shared::job::{InputFormat, OutputLocation, Policy, Visibility};
+
+fn id(text: &str) -> AttemptId {
+    text.parse().unwrap()
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        name: String::new(),
+        comment: String::new(),
+        inputs: Vec::new(),
+        format: InputFormat::Text,
+        split_bytes: 1,
+        steps: Vec::new(),
+        output: OutputLocation::Directory {
+            path: "/out".to_owned(),
+            display: "out".to_owned(),
+            visibility: Visibility::Everyone,
+        },
+        overwrite: false,
+        priority: 50,
+        policy: Policy::Locality,
+        attempts_max: 4,
+        timeout_ms: None,
+    }
+}
+
+fn grant(text: &str) -> Arc<Grant> {
+    let attempt = id(text);
+    let file = InputFile {
+        path: "/a".to_owned(),
+        display: "a".to_owned(),
+        bytes: 1,
+        modified_ns: 0,
+    };
+    let split = SplitRange {
+        file: 0,
+        offset: 0,
+        bytes: 1,
+    };
+    let work = match attempt.task.kind {
+        vivat_shared::ids::TaskKind::Reduce => Work::Reduce { maps: 1 },
+        vivat_shared::ids::TaskKind::Map => Work::Map {
+            file,
+            split,
+            splits: 1,
+        },
+        vivat_shared::ids::TaskKind::Plan
+        | vivat_shared::ids::TaskKind::Close
+        | vivat_shared::ids::TaskKind::Commit => Work::Plan,
+    };
+    Arc::new(Grant {
+        attempt,
+        work,
+        spec: Arc::new(spec()),
+        worker: WorkerEpoch {
+            worker: WorkerId(1),
+            epoch: Epoch(1),
+        },
+        cluster: ClusterId(1),
+        progress: Progress::default(),
+        cancel: CancelFlag::default(),
+        stopped: CancellationToken::new(),
+    })
+}
+
+fn maps(numbers: std::ops::Range<u32>) -> Vec<Arc<Grant>> {
+    numbers
+        .map(|index| grant(&format!("job-1.0.0.map-{index}.1")))
+        .collect()
+}
+
+#[test]
+fn attempt_that_is_granted_again_runs_once() {
+    let mut held = Held::new(2);
+    held.take_in(maps(0..1));
+    held.take_in(maps(0..1));
+    let taken = held.next(SlotKind::Task).unwrap();
+    held.take_in(maps(0..1));
+    assert!(held.next(SlotKind::Task).is_none());
+    held.finish(&taken, Outcome::Committed);
+    held.take_in(maps(0..1));
+    assert!(held.next(SlotKind::Task).is_none());
+    assert_eq!(held.ids(), [taken.grant.attempt]);
+}
+
+#[test]
+fn report_is_kept_until_a_leader_has_answered_it() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..1));
+    let taken = held.next(SlotKind::Task).unwrap();
+    assert!(held.finish(&taken, Outcome::Killed));
+    let attempt = taken.grant.attempt;
+    for _ in 0..2 {
+        assert_eq!(held.reports(10), [(attempt, Outcome::Killed)]);
+        assert_eq!(held.ids(), [attempt]);
+    }
+    held.reported(&HashSet::from([attempt]));
+    assert!(held.reports(10).is_empty() && held.is_empty());
+}
+
+#[test]
+fn kill_order_for_a_finished_attempt_leaves_it_to_its_report() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..1));
+    let taken = held.next(SlotKind::Task).unwrap();
+    held.finish(&taken, Outcome::Committed);
+    held.kill(&[taken.grant.attempt]);
+    assert_eq!(held.reports(10).len(), 1);
+}
+
+#[test]
+fn killed_attempt_is_stopped_and_its_outcome_unwanted() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..2));
+    let taken = held.next(SlotKind::Task).unwrap();
+    held.kill(&[id("job-1.0.0.map-0.1"), id("job-1.0.0.map-1.1")]);
+    assert!(taken.grant.cancel.is_cancelled());
+    assert!(held.ids().is_empty());
+    assert_eq!(held.busy_jobs(), HashSet::from([JobId(1)]));
+    assert!(!held.finish(&taken, Outcome::Committed));
+    assert!(held.is_empty() && held.reports(10).is_empty());
+}
+
+#[test]
+fn only_what_has_not_started_is_handed_back() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..2));
+    let taken = held.next(SlotKind::Task).unwrap();
+    held.hand_back(&[id("job-1.0.0.map-0.1"), id("job-1.0.0.map-1.1")]);
+    assert!(!taken.grant.cancel.is_cancelled());
+    assert_eq!(
+        held.reports(10),
+        [(id("job-1.0.0.map-1.1"), Outcome::Killed)]
+    );
+    assert!(held.next(SlotKind::Task).is_none());
+}
+
+#[test]
+fn new_registration_ends_everything_of_the_old_one() {
+    let mut held = Held::new(2);
+    held.take_in(maps(0..4));
+    let first = held.next(SlotKind::Task).unwrap();
+    let second = held.next(SlotKind::Task).unwrap();
+    held.finish(&first, Outcome::Committed);
+    held.abandon();
+    assert!(held.ids().is_empty() && held.reports(10).is_empty());
+    assert!(held.next(SlotKind::Task).is_none());
+    assert!(second.grant.cancel.is_cancelled());
+    assert!(!held.finish(&second, Outcome::Committed));
+    assert!(held.room().want >= 2 && held.room().control_free);
+}
+
+#[test]
+fn reduce_occupies_a_slot_only_once_it_has_its_segments() {
+    let mut held = Held::new(1);
+    let reduce = grant("job-1.0.0.reduce-0.1");
+    assert_eq!(held.take_in(vec![reduce.clone()]).len(), 1);
+    assert!(held.next(SlotKind::Task).is_none());
+    held.fetched(reduce.attempt, Fetched::none_of(0));
+    let taken = held.next(SlotKind::Task).unwrap();
+    assert!(held.fetch_again(&taken));
+    // Its slot is free for the map that must run again.
+    held.take_in(maps(0..1));
+    assert!(held.next(SlotKind::Task).is_some());
+}
+
+#[test]
+fn control_work_never_waits_behind_tasks() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..3));
+    held.next(SlotKind::Task).unwrap();
+    assert!(held.room().control_free);
+    held.take_in(vec![grant("job-2.0.0.plan-0.1")]);
+    assert!(!held.room().control_free);
+    let taken = held.next(SlotKind::Control).unwrap();
+    assert!(!held.room().control_free);
+    held.finish(&taken, Outcome::Committed);
+    assert!(held.room().control_free);
+}
+
+#[test]
+fn work_for_two_seconds_is_wanted_within_the_bounds() {
+    let mut held = Held::new(2);
+    assert_eq!(held.room().want, 2, "nothing is measured: one per slot");
+    held.measure(Duration::from_secs(60));
+    assert_eq!(held.room().want, 2);
+    let mut held = Held::new(2);
+    held.measure(Duration::from_millis(200));
+    assert_eq!(held.room().want, 20);
+    held.take_in(maps(0..5));
+    assert_eq!(held.room().want, 15);
+    let mut held = Held::new(2);
+    held.measure(Duration::from_micros(10));
+    assert_eq!(held.room().want, 128);
+}
+
+#[test]
+fn idle_slot_asks_for_work_however_many_reduces_are_fetching() {
+    let mut held = Held::new(1);
+    let reduces = (0..50).map(|index| grant(&format!("job-1.0.0.reduce-{index}.1")));
+    held.take_in(reduces.collect());
+    assert_eq!(held.room().want, 1);
+    held.take_in(maps(0..1));
+    assert_eq!(held.room().want, 0);
+}
+
+#[test]
+fn pull_that_asked_for_nothing_is_outgrown_by_any_room() {
+    let room = |want, control_free| Room { want, control_free };
+    assert!(room(0, true).is_outgrown_by(room(1, true), 1));
+    assert!(room(1, false).is_outgrown_by(room(1, true), 1));
+    assert!(!room(1, true).is_outgrown_by(room(2, true), 1));
+    assert!(!room(1, true).is_outgrown_by(room(0, false), 1));
+    assert!(room(1, true).is_outgrown_by(room(9, true), 1));
+}
+
+#[test]
+fn closed_set_takes_nothing_and_hands_back_what_waits() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..2));
+    held.next(SlotKind::Task).unwrap();
+    held.close();
+    assert_eq!(held.room().want, 0);
+    assert_eq!(held.reports(10).len(), 1);
+}

@@ -1,0 +1,277 @@
+//! Runs attempts on threads of their own: one for each slot and one for the
+//! control slot.
+//!
+//! A slot takes an attempt, does its work, hands the outcome over and takes the
+//! next; it knows neither the leader nor the epoch. Whatever user code does,
+//! short of ending the process, ends in an outcome.
+
+mod panics;
+mod programs;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::Handle;
+use vivat_client::LeaderClient;
+use vivat_shared::attempt::{AttemptFailure, Outcome, Work};
+use vivat_shared::cause::{FailureCause, InputRange};
+use vivat_shared::ids::{AttemptId, JobId, TaskKind};
+use vivat_shared::limits::OUTPUT_TAIL_BYTES_MAX;
+
+use crate::core::Core;
+use crate::dir::{CELL_CONTROL, RunningCells, WorkerDir};
+use crate::held::{Grant, SlotKind, Taken};
+use crate::shuffle::Shuffle;
+use crate::sink::OutputPaths;
+use programs::Programs;
+
+/// Of a message within a cause, so that a report stays far below an entry.
+const DETAIL_BYTES_MAX: usize = 1024;
+
+/// How a piece of work ended without an outcome.
+#[derive(Debug)]
+enum Fault {
+    /// It was told to stop.
+    Stopped,
+    /// The attempt failed.
+    Cause(FailureCause),
+    /// A segment of a reduce is bad and must be had again.
+    BadSegment { map: u32 },
+}
+
+impl From<FailureCause> for Fault {
+    fn from(cause: FailureCause) -> Self {
+        Self::Cause(cause)
+    }
+}
+
+/// What runs attempts.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) core: Arc<Core>,
+    pub(crate) dir: Arc<WorkerDir>,
+    pub(crate) leader: LeaderClient,
+    pub(crate) shuffle: Arc<Shuffle>,
+    pub(crate) runtime: Handle,
+    pub(crate) slot_memory_bytes: usize,
+    cells: RunningCells,
+    programs: Programs,
+    fail_after: Option<u32>,
+    ended: AtomicU32,
+}
+
+/// What a runner is made of, beside its own.
+pub(crate) struct RunnerParts {
+    pub(crate) core: Arc<Core>,
+    pub(crate) dir: Arc<WorkerDir>,
+    pub(crate) leader: LeaderClient,
+    pub(crate) shuffle: Arc<Shuffle>,
+    pub(crate) runtime: Handle,
+    pub(crate) slot_memory_bytes: usize,
+    pub(crate) cells: RunningCells,
+    pub(crate) fail_after: Option<u32>,
+}
+
+impl Runner {
+    pub(crate) fn new(parts: RunnerParts) -> Self {
+        panics::install_hook();
+        Self {
+            core: parts.core,
+            dir: parts.dir,
+            leader: parts.leader,
+            shuffle: parts.shuffle,
+            runtime: parts.runtime,
+            slot_memory_bytes: parts.slot_memory_bytes,
+            cells: parts.cells,
+            programs: Programs::default(),
+            fail_after: parts.fail_after,
+            ended: AtomicU32::new(0),
+        }
+    }
+
+    /// Starts the threads; they end when the core does.
+    pub(crate) fn start(self: &Arc<Self>, slots: u32) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let mut threads = Vec::new();
+        for cell in CELL_CONTROL..=slots as usize {
+            let runner = self.clone();
+            let (name, kind) = if cell == CELL_CONTROL {
+                ("control".to_owned(), SlotKind::Control)
+            } else {
+                (format!("slot-{}", cell - 1), SlotKind::Task)
+            };
+            let thread = thread::Builder::new().name(name);
+            threads.push(thread.spawn(move || runner.run_slot(kind, cell))?);
+        }
+        Ok(threads)
+    }
+
+    /// The leader knows of these crashes: they are told once.
+    pub(crate) fn forget_crashes(&self, crashed: &mut Vec<AttemptId>) {
+        if crashed.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            attempts = crashed.len(),
+            "attempts that ran in a crash were reported"
+        );
+        crashed.clear();
+        if let Err(error) = self.cells.clear() {
+            tracing::warn!(error = %error, "cannot clear the list of running attempts");
+        }
+    }
+
+    /// Drops what is kept of jobs that have ended.
+    pub(crate) fn forget_jobs(&self, jobs: &[JobId]) {
+        self.programs.forget(jobs);
+    }
+
+    /// Deletes what an attempt wrote, because nobody wants it.
+    pub(crate) fn discard(&self, grant: &Grant) {
+        let attempt = grant.attempt;
+        let deleted = match attempt.task.kind {
+            TaskKind::Map => self.dir.remove_segment(attempt),
+            TaskKind::Reduce => {
+                match OutputPaths::new(&grant.spec.output, grant.cluster, attempt.job()) {
+                    Ok(paths) => paths.remove_attempt(attempt),
+                    Err(_) => Ok(()),
+                }
+            }
+            TaskKind::Plan | TaskKind::Close | TaskKind::Commit => Ok(()),
+        };
+        if let Err(error) = deleted.and_then(|()| self.dir.remove_scratch(attempt)) {
+            tracing::warn!(%attempt, error = %error, "cannot delete an attempt's files");
+        }
+    }
+
+    fn run_slot(&self, kind: SlotKind, cell: usize) {
+        while let Some(taken) = self.core.next(kind, || self.mark(cell, None)) {
+            self.mark(cell, Some(taken.grant.attempt));
+            self.run_one(taken, cell);
+        }
+        self.mark(cell, None);
+    }
+
+    fn run_one(&self, taken: Taken, cell: usize) {
+        let grant = taken.grant.clone();
+        tracing::debug!(attempt = %grant.attempt, "attempt started");
+        let ended = panics::caught(|| self.work(&taken, cell));
+        self.die_if_asked(cell);
+        let outcome = match ended {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(Fault::Stopped)) => Outcome::Killed,
+            Ok(Err(Fault::Cause(cause))) => failed(&grant, cause, String::new()),
+            Ok(Err(Fault::BadSegment { map })) => return self.fetch_again(taken, map),
+            Err(panic) => self.panicked(&grant, panic, cell),
+        };
+        match &outcome {
+            Outcome::Failed(failure) => tracing::warn!(
+                attempt = %grant.attempt,
+                cause = %failure.cause,
+                "attempt failed"
+            ),
+            outcome => tracing::debug!(attempt = %grant.attempt, ?outcome, "attempt ended"),
+        }
+        let produced = !matches!(outcome, Outcome::Failed(_) | Outcome::Killed);
+        let wanted = self.core.change(|held| held.finish(&taken, outcome));
+        if !wanted || !produced {
+            self.discard(&grant);
+        }
+    }
+
+    fn panicked(&self, grant: &Grant, message: String, cell: usize) -> Outcome {
+        if let Err(error) = self.dir.clear_slot_scratch(cell) {
+            tracing::warn!(error = %error, "cannot delete what a panic left");
+        }
+        let cause = FailureCause::Panicked {
+            message: message.clone(),
+        };
+        failed(grant, cause, message)
+    }
+
+    fn fetch_again(&self, taken: Taken, map: u32) {
+        tracing::warn!(attempt = %taken.grant.attempt, map, "segment is bad; fetched again");
+        if self.core.change(|held| held.fetch_again(&taken)) {
+            let fetched = taken.fetched.map(|mut fetched| {
+                fetched.give_up(map);
+                fetched
+            });
+            self.shuffle.fetch(taken.grant, fetched);
+        } else {
+            self.discard(&taken.grant);
+        }
+    }
+
+    fn work(&self, taken: &Taken, cell: usize) -> Result<Outcome, Fault> {
+        let grant = &taken.grant;
+        if grant.cancel.is_cancelled() {
+            return Err(Fault::Stopped);
+        }
+        match &grant.work {
+            Work::Plan => self.plan(grant),
+            Work::Map {
+                file,
+                split,
+                splits,
+            } => self.map(grant, file, *split, *splits, cell),
+            Work::Reduce { .. } => self.reduce(grant, taken.fetched.as_ref(), cell),
+            Work::Commit { parts, replaces } => self.commit(grant, parts, replaces.as_ref()),
+        }
+    }
+
+    fn mark(&self, cell: usize, attempt: Option<AttemptId>) {
+        let marked = match attempt {
+            Some(attempt) => self.cells.set(cell, attempt),
+            None => self.cells.unset(cell),
+        };
+        // It only serves to find the one to blame after a crash.
+        if let Err(error) = marked {
+            tracing::debug!(error = %error, "cannot note the running attempt");
+        }
+    }
+
+    /// The fault that `--fail-after` orders: no report, no good-bye. The
+    /// attempt is not to blame for it, so it is not named as running.
+    fn die_if_asked(&self, cell: usize) {
+        let ended = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.fail_after == Some(ended) {
+            tracing::warn!(attempts = ended, "exiting hard, as --fail-after asks");
+            self.mark(cell, None);
+            let this = rustix::process::getpid();
+            if rustix::process::kill_process(this, rustix::process::Signal::KILL).is_err() {
+                std::process::abort();
+            }
+        }
+    }
+}
+
+fn failed(grant: &Grant, mut cause: FailureCause, mut output_tail: String) -> Outcome {
+    if let FailureCause::Program { detail }
+    | FailureCause::Panicked { message: detail }
+    | FailureCause::Internal { detail } = &mut cause
+    {
+        clip(detail, DETAIL_BYTES_MAX);
+    }
+    clip(&mut output_tail, OUTPUT_TAIL_BYTES_MAX);
+    let input = match &grant.work {
+        Work::Map { file, split, .. } => Some(InputRange {
+            path: file.display.clone(),
+            offset: split.offset,
+            bytes: split.bytes,
+        }),
+        Work::Plan | Work::Reduce { .. } | Work::Commit { .. } => None,
+    };
+    Outcome::Failed(AttemptFailure {
+        cause,
+        input,
+        output_tail,
+    })
+}
+
+fn clip(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        let end = text.floor_char_boundary(bytes_max);
+        text.truncate(end);
+    }
+}

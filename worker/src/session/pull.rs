@@ -1,0 +1,123 @@
+//! The long poll: one at a time, with all that is held in it.
+//!
+//! A pull is composed when the answer to the one before has been taken in, so
+//! the leader can tell what got lost on the way and deliver it again. It is
+//! given up for a new one when it asks for less than there is room for by now;
+//! an answer that was on its way is then one that got lost.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use vivat_engine::{CancelFlag, Progress};
+use vivat_proto::v1;
+use vivat_shared::attempt::Assignment;
+use vivat_shared::job::JobSpec;
+
+use super::beat::attempts;
+use super::{Registration, Session, SessionEnd, after_error};
+use crate::held::{Grant, Room};
+
+/// How long the leader may keep a pull that it has no work for.
+const WAIT_MS: u32 = 10_000;
+const PULL_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Session {
+    pub(super) async fn pull(&self, registration: Registration) -> Result<Infallible, SessionEnd> {
+        loop {
+            let (held, room) = self.core.look(|held| (held.ids(), held.room()));
+            let request = v1::PullAttemptsRequest {
+                worker: Some(registration.worker.into()),
+                held: held.into_iter().map(Into::into).collect(),
+                want: room.want,
+                control_free: room.control_free,
+                wait_ms: WAIT_MS,
+            };
+            match self.pull_once(&request, room).await {
+                Some(Ok(answer)) => self.take_in(registration, answer),
+                Some(Err(error)) => after_error("pull", error).await?,
+                None => {}
+            }
+        }
+    }
+
+    /// None when the pull was outgrown.
+    async fn pull_once(
+        &self,
+        request: &v1::PullAttemptsRequest,
+        room: Room,
+    ) -> Option<Result<v1::PullAttemptsResponse, vivat_client::ClientError>> {
+        let call = self.call(
+            PULL_TIMEOUT,
+            PULL_TIMEOUT,
+            request,
+            |mut client, request| async move { client.pull_attempts(request).await },
+        );
+        tokio::select! {
+            biased;
+            answer = call => Some(answer),
+            () = self.core.outgrown(room) => None,
+        }
+    }
+
+    fn take_in(&self, registration: Registration, answer: v1::PullAttemptsResponse) {
+        let specs: HashMap<u64, Arc<JobSpec>> = answer
+            .specs
+            .into_iter()
+            .filter_map(|(job, spec)| Some((job, Arc::new(spec.try_into().ok()?))))
+            .collect();
+        let grants: Vec<Arc<Grant>> = answer
+            .assignments
+            .into_iter()
+            .filter_map(|assignment| grant(registration, assignment, &specs))
+            .collect();
+        let (kill, take_back) = (attempts(answer.kill), attempts(answer.take_back));
+        tracing::debug!(
+            granted = grants.len(),
+            killed = kill.len(),
+            taken_back = take_back.len(),
+            "pull answered"
+        );
+        let to_fetch = self.core.change(|held| {
+            held.kill(&kill);
+            held.hand_back(&take_back);
+            held.take_in(grants)
+        });
+        for grant in to_fetch {
+            self.shuffle.fetch(grant, None);
+        }
+    }
+}
+
+/// An assignment that cannot be read is granted again at the next pull; to
+/// refuse the rest for it would help nobody.
+fn grant(
+    registration: Registration,
+    assignment: v1::Assignment,
+    specs: &HashMap<u64, Arc<JobSpec>>,
+) -> Option<Arc<Grant>> {
+    let assignment = match Assignment::try_from(assignment) {
+        Ok(assignment) => assignment,
+        Err(error) => {
+            tracing::error!(error = %error, "cannot read an assignment");
+            return None;
+        }
+    };
+    let attempt = assignment.attempt;
+    let Some(spec) = specs.get(&attempt.job().0) else {
+        tracing::error!(%attempt, "an assignment came without its specification");
+        return None;
+    };
+    Some(Arc::new(Grant {
+        attempt,
+        work: assignment.work,
+        spec: spec.clone(),
+        worker: registration.worker,
+        cluster: registration.cluster,
+        progress: Progress::default(),
+        cancel: CancelFlag::default(),
+        stopped: CancellationToken::new(),
+    }))
+}

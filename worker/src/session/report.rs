@@ -1,0 +1,75 @@
+//! Reports: what piled up while the last call was on its way goes in the next,
+//! and each is repeated until a leader has answered it.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use vivat_proto::convert::attempt::report_to_wire;
+use vivat_proto::v1;
+use vivat_shared::ids::AttemptId;
+
+use super::{CALL_TIMEOUT, Registration, Session, SessionEnd, after_error, blocking};
+use crate::held::Grant;
+
+/// At 4,096 partitions and 128 counters a report has about 8 KiB, so this many
+/// stay below the limit of a message.
+const REPORTS_PER_CALL_MAX: usize = 512;
+
+impl Session {
+    pub(super) async fn report(
+        &self,
+        registration: Registration,
+    ) -> Result<Infallible, SessionEnd> {
+        loop {
+            let batch = self.core.look(|held| held.reports(REPORTS_PER_CALL_MAX));
+            if batch.is_empty() {
+                self.core.report_added().await;
+                continue;
+            }
+            let request = v1::ReportOutcomesRequest {
+                worker: Some(registration.worker.into()),
+                reports: batch
+                    .into_iter()
+                    .map(|(attempt, outcome)| report_to_wire(attempt, outcome))
+                    .collect(),
+            };
+            let answer = self
+                .call(
+                    CALL_TIMEOUT,
+                    CALL_TIMEOUT,
+                    &request,
+                    |mut client, request| async move { client.report_outcomes(request).await },
+                )
+                .await;
+            match answer {
+                Ok(answer) => self.settle(answer.verdicts).await,
+                Err(error) => after_error("report", error).await?,
+            }
+        }
+    }
+
+    async fn settle(&self, verdicts: Vec<v1::Verdict>) {
+        let verdicts: HashMap<AttemptId, bool> = verdicts
+            .into_iter()
+            .filter_map(|verdict| Some((verdict.attempt?.try_into().ok()?, verdict.accepted)))
+            .collect();
+        let answered: HashSet<AttemptId> = verdicts.keys().copied().collect();
+        let settled = self.core.change(|held| held.reported(&answered));
+        let refused: Vec<Arc<Grant>> = settled
+            .into_iter()
+            .filter(|grant| !verdicts.get(&grant.attempt).copied().unwrap_or(true))
+            .collect();
+        if refused.is_empty() {
+            return;
+        }
+        tracing::debug!(reports = refused.len(), "reports refused; their files go");
+        let runner = self.runner.clone();
+        blocking(move || {
+            for grant in refused {
+                runner.discard(&grant);
+            }
+        })
+        .await;
+    }
+}

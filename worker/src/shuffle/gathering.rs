@@ -1,0 +1,328 @@
+//! Drives the gathering of one reduce: the leader's locations in, streams to
+//! holders out, until every map's segment is here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use vivat_engine::{SegmentError, SegmentFile};
+use vivat_proto::v1;
+use vivat_shared::attempt::{AttemptFailure, Outcome, SegmentLocation, Work};
+use vivat_shared::cause::FailureCause;
+use vivat_shared::ids::{AttemptId, Epoch, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId};
+
+use super::fetched::{Fetched, Piece};
+use super::flight::{Arrival, Flight, Landing};
+use super::gather::{Complaint, Failure, Gather, MapOutput};
+use super::{Shuffle, locations};
+use crate::dir::WorkerDir;
+use crate::held::Grant;
+use crate::session::{blocking, call_leader};
+
+/// Fetched segments of one reduce that are kept in memory: 64 MiB.
+const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages between the parts of one gathering.
+const QUEUE_MAX: usize = 64;
+
+/// The state of one gathering.
+struct Gathering {
+    shuffle: Arc<Shuffle>,
+    grant: Arc<Grant>,
+    gather: Gather,
+    addresses: HashMap<WorkerEpoch, String>,
+    landing: Landing,
+    /// Batches on their way, by holder.
+    flights: JoinSet<WorkerEpoch>,
+    asked: HashSet<WorkerEpoch>,
+    arrivals: mpsc::Sender<(WorkerEpoch, Arrival)>,
+    complaints: JoinSet<()>,
+}
+
+impl Shuffle {
+    /// Gathers, and hands the reduce to the slots or reports why it cannot be.
+    pub(super) async fn gather(self: &Arc<Self>, grant: &Arc<Grant>, fetched: Option<Fetched>) {
+        // The semaphore is never closed.
+        let Ok(_turn) = self.turns.acquire().await else {
+            return;
+        };
+        let Work::Reduce { maps } = grant.work else {
+            return;
+        };
+        let attempt = grant.attempt;
+        let (arrivals, arriving) = mpsc::channel(QUEUE_MAX);
+        let gathering = Gathering {
+            shuffle: self.clone(),
+            grant: grant.clone(),
+            gather: Gather::new(maps, fetched),
+            addresses: HashMap::new(),
+            landing: Landing {
+                scratch: self.dir.scratch_path(attempt),
+                memory_left_bytes: Arc::new(AtomicU64::new(MEMORY_BYTES_MAX)),
+            },
+            flights: JoinSet::new(),
+            asked: HashSet::new(),
+            arrivals,
+            complaints: JoinSet::new(),
+        };
+        match gathering.run(arriving).await {
+            Ok(fetched) => {
+                tracing::debug!(%attempt, bytes = fetched.bytes(), "segments gathered");
+                self.core.change(|held| held.fetched(attempt, fetched));
+            }
+            Err(error) => {
+                let what = "fetched segments";
+                let cause = if crate::sink::is_full(&error) {
+                    FailureCause::DiskFull {
+                        what: what.to_owned(),
+                    }
+                } else {
+                    FailureCause::Storage {
+                        detail: format!("{what}: {error}"),
+                    }
+                };
+                tracing::warn!(%attempt, cause = %cause, "cannot gather segments");
+                let outcome = Outcome::Failed(AttemptFailure {
+                    cause,
+                    input: None,
+                    output_tail: String::new(),
+                });
+                self.core
+                    .change(|held| held.fail_fetching(attempt, outcome));
+            }
+        }
+    }
+}
+
+impl Gathering {
+    async fn run(
+        mut self,
+        mut arriving: mpsc::Receiver<(WorkerEpoch, Arrival)>,
+    ) -> std::io::Result<Fetched> {
+        let (updates, mut updated) = mpsc::channel(QUEUE_MAX);
+        let request = v1::WatchSegmentsRequest {
+            worker: Some(self.grant.worker.into()),
+            reducer: Some(self.grant.attempt.into()),
+        };
+        let follow = locations::follow(self.shuffle.leader.clone(), request, updates);
+        let _subscription = AbortOnDropHandle::new(tokio::spawn(follow));
+        while !self.gather.is_complete() {
+            self.gather.wake(Instant::now());
+            while let Some((holder, outputs)) = self.gather.next_batch(&self.asked) {
+                self.ask(holder, outputs);
+            }
+            let wake = self.gather.next_wake();
+            tokio::select! {
+                Some(update) = updated.recv() => self.learn(update),
+                Some((holder, arrival)) = arriving.recv() => self.arrived(holder, arrival)?,
+                Some(landed) = self.flights.join_next() => {
+                    // What it sent before it ended is taken before it is asked again.
+                    while let Ok((holder, arrival)) = arriving.try_recv() {
+                        self.arrived(holder, arrival)?;
+                    }
+                    match landed {
+                        Ok(holder) => { self.asked.remove(&holder); }
+                        Err(error) => return Err(std::io::Error::other(error)),
+                    }
+                }
+                Some(_) = self.complaints.join_next() => {}
+                () = sleep_until(wake), if wake.is_some() => {}
+            }
+        }
+        Ok(self.gather.into_fetched())
+    }
+
+    fn learn(&mut self, update: v1::WatchSegmentsResponse) {
+        for address in update.addresses {
+            let holder = WorkerEpoch {
+                worker: WorkerId(address.worker),
+                epoch: Epoch(address.epoch),
+            };
+            self.addresses.insert(holder, address.address);
+        }
+        for lost in update.lost {
+            if let Ok(attempt) = u16::try_from(lost.attempt) {
+                let map = lost.map;
+                self.gather.lost(MapOutput { map, attempt });
+            }
+        }
+        for located in update.located {
+            match SegmentLocation::try_from(located) {
+                Ok(location) => self.gather.located(location),
+                Err(error) => tracing::error!(error = %error, "cannot read a location"),
+            }
+        }
+    }
+
+    fn ask(&mut self, holder: WorkerEpoch, outputs: Vec<MapOutput>) {
+        self.asked.insert(holder);
+        let arrivals = self.arrivals.clone();
+        let (round, partition) = (self.grant.attempt.task.round, self.partition());
+        let shuffle = self.shuffle.clone();
+        if holder.worker == self.grant.worker.worker {
+            self.flights.spawn(async move {
+                let dir = shuffle.dir.clone();
+                for arrival in look_up(dir, round, partition, outputs).await {
+                    if arrivals.send((holder, arrival)).await.is_err() {
+                        break;
+                    }
+                }
+                holder
+            });
+            return;
+        }
+        let address = self.addresses.get(&holder).cloned().unwrap_or_default();
+        let flight = Flight {
+            holder,
+            round,
+            partition,
+            outputs,
+            landing: self.landing.clone(),
+            arrivals,
+        };
+        self.flights.spawn(async move {
+            shuffle.fly(flight, &address).await;
+            holder
+        });
+    }
+
+    fn arrived(&mut self, holder: WorkerEpoch, arrival: Arrival) -> std::io::Result<()> {
+        let now = Instant::now();
+        let complaint = match arrival {
+            Arrival::Got(output, piece) => {
+                self.gather.got(output, piece);
+                None
+            }
+            Arrival::Bad(output) => self.gather.got_bad(output, holder, now),
+            Arrival::Failed(output, failure) => self.gather.failed(output, holder, failure, now),
+            Arrival::NotAsked(output) => {
+                self.gather.not_asked(output);
+                None
+            }
+            Arrival::Storage(error) => return Err(error),
+        };
+        if let Some(complaint) = complaint {
+            self.complain(complaint);
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, complaint: Complaint) {
+        let Complaint {
+            output,
+            holder,
+            gone,
+        } = complaint;
+        let map = map_attempt(self.grant.attempt.task.round, output);
+        tracing::warn!(reducer = %self.grant.attempt, %map, %holder, gone, "cannot fetch");
+        let request = v1::ReportFetchFailureRequest {
+            worker: Some(self.grant.worker.into()),
+            reducer: Some(self.grant.attempt.into()),
+            map: Some(map.into()),
+            holder: Some(holder.into()),
+            gone,
+        };
+        let leader = self.shuffle.leader.clone();
+        self.complaints.spawn(async move {
+            let told = call_leader(
+                &leader,
+                COMPLAINT_TIMEOUT,
+                COMPLAINT_TIMEOUT,
+                &request,
+                |mut client, request| async move { client.report_fetch_failure(request).await },
+            )
+            .await;
+            // It is told again for as long as it is true.
+            if let Err(error) = told {
+                tracing::debug!(%map, error = %error, "cannot report a failed fetch");
+            }
+        });
+    }
+
+    fn partition(&self) -> u32 {
+        self.grant.attempt.task.index
+    }
+}
+
+impl Shuffle {
+    async fn fly(&self, flight: Flight, address: &str) {
+        // The semaphore is never closed.
+        let Ok(_stream) = self.streams.acquire().await else {
+            return;
+        };
+        let Some(channel) = self.holders.get(address) else {
+            return flight.fail(Failure::Unreachable).await;
+        };
+        if !flight.fly(channel).await {
+            self.holders.give_up(address);
+        }
+    }
+}
+
+fn map_attempt(round: RoundId, output: MapOutput) -> AttemptId {
+    AttemptId {
+        task: TaskId {
+            round,
+            kind: TaskKind::Map,
+            index: output.map,
+        },
+        number: output.attempt,
+    }
+}
+
+/// Segments of this very worker.
+async fn look_up(
+    dir: Arc<WorkerDir>,
+    round: RoundId,
+    partition: u32,
+    outputs: Vec<MapOutput>,
+) -> Vec<Arrival> {
+    let look = move || {
+        let one = |output| match local(&dir, map_attempt(round, output), partition) {
+            Ok(piece) => Arrival::Got(output, piece),
+            Err(failure) => Arrival::Failed(output, failure),
+        };
+        outputs.into_iter().map(one).collect()
+    };
+    blocking(look).await.unwrap_or_else(|| {
+        let error = std::io::Error::other("looking up segments panicked");
+        vec![Arrival::Storage(error)]
+    })
+}
+
+fn local(dir: &WorkerDir, map: AttemptId, partition: u32) -> Result<Piece, Failure> {
+    let path = dir.segment_path(map);
+    let error = match SegmentFile::open(&path) {
+        // The location said that there is something for the partition.
+        Ok(file) => {
+            let range = file.partition_range(partition);
+            let (offset, bytes) = range.ok_or(Failure::Gone)?;
+            return Ok(Piece::Local {
+                path,
+                offset,
+                bytes,
+            });
+        }
+        Err(error) => error,
+    };
+    tracing::warn!(%map, error = %error, "cannot open a segment of this worker");
+    Err(match error {
+        // Too many open files, perhaps: the leader has it looked at.
+        SegmentError::Io { source } if source.kind() != std::io::ErrorKind::NotFound => {
+            Failure::Unreachable
+        }
+        SegmentError::Io { .. }
+        | SegmentError::Damaged { .. }
+        | SegmentError::UnknownVersion { .. } => Failure::Gone,
+    })
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}

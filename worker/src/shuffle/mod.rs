@@ -1,0 +1,95 @@
+//! Moving segments to reduces.
+//!
+//! Every worker serves the stored bytes of its map outputs as they are, and
+//! gathers those of the partitions that it reduces, while maps still run and
+//! without occupying a slot. What arrives proves itself by checksums; what
+//! cannot be had is reported to the leader, who alone decides whether a map
+//! runs again.
+
+mod fetched;
+mod flight;
+mod gather;
+mod gathering;
+mod holders;
+mod locations;
+mod server;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use vivat_client::LeaderClient;
+
+use crate::core::Core;
+use crate::dir::WorkerDir;
+use crate::held::Grant;
+
+pub(crate) use fetched::Fetched;
+pub(crate) use server::SegmentServer;
+
+use holders::Holders;
+
+/// Streams from other workers at once, over all reduces.
+const STREAMS_MAX: usize = 8;
+/// Reduces that gather at once, per slot; the others wait their turn.
+const GATHERING_PER_SLOT: usize = 4;
+
+/// What all gatherings of a worker share.
+#[derive(Debug)]
+pub(crate) struct Shuffle {
+    core: Arc<Core>,
+    dir: Arc<WorkerDir>,
+    leader: LeaderClient,
+    holders: Holders,
+    streams: Semaphore,
+    turns: Semaphore,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl Shuffle {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        dir: Arc<WorkerDir>,
+        leader: LeaderClient,
+        runtime: Handle,
+        slots: u32,
+    ) -> Self {
+        Self {
+            core,
+            dir,
+            leader,
+            holders: Holders::default(),
+            streams: Semaphore::new(STREAMS_MAX),
+            turns: Semaphore::new(slots as usize * GATHERING_PER_SLOT),
+            tasks: TaskTracker::new(),
+            runtime,
+        }
+    }
+
+    /// Starts to gather the segments of a reduce, beside those it has already;
+    /// ends when it has all, or when the attempt is stopped.
+    pub(crate) fn fetch(self: &Arc<Self>, grant: Arc<Grant>, fetched: Option<Fetched>) {
+        let shuffle = self.clone();
+        let gathering = async move {
+            let stopped = grant.stopped.clone();
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = shuffle.gather(&grant, fetched) => {}
+            }
+            if stopped.is_cancelled()
+                && let Err(error) = shuffle.dir.remove_scratch(grant.attempt)
+            {
+                tracing::warn!(attempt = %grant.attempt, error = %error, "cannot delete");
+            }
+        };
+        self.tasks.spawn_on(gathering, &self.runtime);
+    }
+
+    /// Waits until no gathering is left.
+    pub(crate) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,239 @@
+//! The commit attempt: makes a job's output visible as a whole.
+//!
+//! Each step may be repeated, so a commit that died anywhere is simply run
+//! again, here or on another worker, even while its predecessor still twitches:
+//! whoever comes second finds the step done, or the target with the job's own
+//! id in its manifest, which is success.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use vivat_shared::attempt::{CommittedPart, OutputIdentity};
+use vivat_shared::cause::FailureCause;
+use vivat_shared::ids::{ClusterId, JobId};
+
+use super::manifest::{MANIFEST, Manifest, SUCCESS};
+use super::{OutputPaths, attempt_name, identity, part_name, sync};
+
+/// What is to be made visible.
+#[derive(Debug)]
+pub(crate) struct CommitOrder<'a> {
+    pub(crate) paths: &'a OutputPaths,
+    pub(crate) cluster: ClusterId,
+    pub(crate) job: JobId,
+    /// The accepted attempt of each partition, in order.
+    pub(crate) parts: &'a [CommittedPart],
+    /// The one output that may be replaced.
+    pub(crate) replaces: Option<&'a OutputIdentity>,
+}
+
+/// What stands at the target.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    Absent,
+    /// This job's output: somebody has committed before.
+    Ours,
+    /// The output that the plan found and may be replaced.
+    Replaceable,
+    Foreign,
+}
+
+/// Why a step did not do what it is for.
+#[derive(Debug)]
+enum StepError {
+    Io(io::Error),
+    Cause(FailureCause),
+}
+
+impl From<io::Error> for StepError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Makes the output visible, or finds that it is.
+pub(crate) fn commit(order: &CommitOrder<'_>) -> Result<(), FailureCause> {
+    match run(order) {
+        Ok(()) => Ok(()),
+        // Another attempt may have renamed the staging directory away under
+        // our hands: what counts is what stands at the target.
+        Err(_) if matches!(order.inspect(), Ok(Target::Ours)) => Ok(()),
+        Err(StepError::Cause(cause)) => Err(cause),
+        Err(StepError::Io(error)) => Err(order.paths.cause(&error)),
+    }
+}
+
+fn run(order: &CommitOrder<'_>) -> Result<(), StepError> {
+    match order.inspect()? {
+        Target::Ours => return Ok(order.delete_moved_away()?),
+        Target::Foreign => return Err(order.exists()),
+        Target::Absent | Target::Replaceable => {}
+    }
+    order.gather_parts()?;
+    order.remove_others()?;
+    order.write_manifest()?;
+    order.mark_success()?;
+    order.move_old_away()?;
+    order.show()?;
+    order.delete_moved_away()?;
+    Ok(())
+}
+
+impl CommitOrder<'_> {
+    fn inspect(&self) -> io::Result<Target> {
+        let Some(found) = identity(&self.paths.target)? else {
+            return Ok(Target::Absent);
+        };
+        let manifest = Manifest::read(&self.paths.target);
+        Ok(match manifest {
+            Some(manifest) if manifest.is_of(self.cluster, self.job) => Target::Ours,
+            Some(_) | None if self.replaces == Some(&found) => Target::Replaceable,
+            Some(_) | None => Target::Foreign,
+        })
+    }
+
+    fn exists(&self) -> StepError {
+        StepError::Cause(FailureCause::OutputExists {
+            path: self.paths.display.clone(),
+        })
+    }
+
+    /// Gives every winner its final name, once it is seen to be there whole.
+    fn gather_parts(&self) -> Result<(), StepError> {
+        for (partition, part) in self.parts.iter().enumerate() {
+            let index = u32::try_from(partition).map_err(io::Error::other)?;
+            let won = self.paths.staging.join(attempt_name(index, part.attempt));
+            let named = self.paths.staging.join(part_name(partition));
+            let bytes = match (length(&won)?, length(&named)?) {
+                (Some(bytes), _) => {
+                    self.check_length(&won, bytes, part)?;
+                    fs::rename(&won, &named)?;
+                    continue;
+                }
+                (None, Some(bytes)) => bytes,
+                (None, None) => return Err(self.part_missing(&won)),
+            };
+            self.check_length(&named, bytes, part)?;
+        }
+        Ok(())
+    }
+
+    fn part_missing(&self, won: &Path) -> StepError {
+        StepError::Cause(FailureCause::Storage {
+            detail: format!(
+                "part {} of output {} is gone",
+                won.display(),
+                self.paths.display
+            ),
+        })
+    }
+
+    fn check_length(&self, file: &Path, bytes: u64, part: &CommittedPart) -> Result<(), StepError> {
+        if bytes == part.output.bytes {
+            return Ok(());
+        }
+        Err(StepError::Cause(FailureCause::Storage {
+            detail: format!(
+                "{} has {bytes} bytes, {} were reported",
+                file.display(),
+                part.output.bytes
+            ),
+        }))
+    }
+
+    /// Removes what attempts that did not win have left.
+    fn remove_others(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.paths.staging)? {
+            let entry = entry?;
+            if !self.belongs(&entry.file_name()) {
+                crate::dir::remove_file(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn belongs(&self, name: &OsStr) -> bool {
+        name.to_str().is_some_and(|name| {
+            name == MANIFEST
+                || name == SUCCESS
+                || name
+                    .strip_prefix("part-")
+                    .and_then(|digits| digits.parse::<usize>().ok())
+                    .is_some_and(|part| part < self.parts.len() && part_name(part) == name)
+        })
+    }
+
+    fn write_manifest(&self) -> io::Result<()> {
+        let json = Manifest::new(self.cluster, self.job, self.parts).to_json()?;
+        let path = self.paths.staging.join(MANIFEST);
+        if fs::read(&path).is_ok_and(|found| found == json) {
+            return sync(&path);
+        }
+        // Beside and renamed: a second commit attempt must never truncate the
+        // manifest of an output that the first has just made visible.
+        let temporary = self.paths.staging.join("_manifest.json.new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&json)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &path)
+    }
+
+    fn mark_success(&self) -> io::Result<()> {
+        File::create(self.paths.staging.join(SUCCESS))?.sync_all()?;
+        sync(&self.paths.staging)
+    }
+
+    fn move_old_away(&self) -> Result<(), StepError> {
+        match self.inspect()? {
+            Target::Absent | Target::Ours => Ok(()),
+            Target::Replaceable => {
+                rename_no_replace(&self.paths.target, &self.paths.moved_away)?;
+                Ok(sync(&self.paths.parent)?)
+            }
+            Target::Foreign => Err(self.exists()),
+        }
+    }
+
+    fn show(&self) -> Result<(), StepError> {
+        match rename_no_replace(&self.paths.staging, &self.paths.target) {
+            Ok(()) => Ok(sync(&self.paths.parent)?),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.exists()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn delete_moved_away(&self) -> io::Result<()> {
+        crate::dir::remove_tree(&self.paths.moved_away)
+    }
+}
+
+fn length(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renames unless the new name is taken. File systems that cannot do that in
+/// one step (NFS) look first: their window is one system call long.
+fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            if identity(to)?.is_some() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -1,0 +1,75 @@
+//! `_manifest.json`: which job wrote an output directory, and what its parts
+//! are. Its presence beside `_SUCCESS` makes a directory an output of ours.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use vivat_shared::attempt::CommittedPart;
+use vivat_shared::ids::{ClusterId, JobId};
+
+pub(super) const MANIFEST: &str = "_manifest.json";
+pub(super) const SUCCESS: &str = "_SUCCESS";
+const FORMAT_VERSION: u32 = 1;
+
+/// The file's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    format_version: u32,
+    cluster_id: String,
+    job_id: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    name: String,
+    bytes: u64,
+    records: u64,
+    /// Eight hexadecimal digits, over the part's bytes.
+    crc32c: String,
+}
+
+impl Manifest {
+    pub(super) fn new(cluster: ClusterId, job: JobId, parts: &[CommittedPart]) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            cluster_id: cluster.to_string(),
+            job_id: job.to_string(),
+            parts: parts
+                .iter()
+                .enumerate()
+                .map(|(partition, part)| Part {
+                    name: super::part_name(partition),
+                    bytes: part.output.bytes,
+                    records: part.output.records,
+                    crc32c: format!("{:08x}", part.output.crc32c),
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn is_of(&self, cluster: ClusterId, job: JobId) -> bool {
+        self.cluster_id == cluster.to_string() && self.job_id == job.to_string()
+    }
+
+    pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// The manifest of a directory; none when there is none, or none of ours.
+    pub(super) fn read(directory: &Path) -> Option<Self> {
+        let json = fs::read(directory.join(MANIFEST)).ok()?;
+        serde_json::from_slice::<Self>(&json).ok()
+    }
+}
+
+/// Whether the directory itself, not a link to it, holds a whole output.
+pub(super) fn is_whole(directory: &Path) -> bool {
+    fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir())
+        && directory.join(SUCCESS).is_file()
+        && Manifest::read(directory).is_some()
+}

@@ -1,0 +1,142 @@
+//! From files to splits, in chunks that fit a log entry.
+//!
+//! Chunks are made as they are sent, so a plan of millions of splits never
+//! stands in memory as a whole.
+
+use vivat_shared::attempt::{InputFile, PlanChunk, SplitRange};
+use vivat_shared::cause::FailureCause;
+use vivat_shared::job::InputFormat;
+use vivat_shared::limits::{PLAN_CHUNK_BYTES_MAX, SPLITS_MAX};
+use vivat_shared::plan;
+
+/// The lengths of a chunk's two lists, as encoded.
+const CHUNK_OVERHEAD_BYTES: usize = 20;
+
+/// Cuts files into splits and hands out full chunks.
+#[derive(Debug)]
+pub(crate) struct PlanWriter {
+    format: InputFormat,
+    split_bytes: u64,
+    chunk: PlanChunk,
+    chunk_bytes: usize,
+    sums: PlanSums,
+}
+
+/// What the sealing entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct PlanSums {
+    pub(crate) chunks: u32,
+    pub(crate) files: u32,
+    pub(crate) splits: u32,
+    pub(crate) crc32c: u32,
+}
+
+impl PlanWriter {
+    pub(crate) fn new(format: InputFormat, split_bytes: u64) -> Self {
+        Self {
+            format,
+            split_bytes: split_bytes.max(1),
+            chunk: PlanChunk::default(),
+            chunk_bytes: CHUNK_OVERHEAD_BYTES,
+            sums: PlanSums::default(),
+        }
+    }
+
+    /// Adds a file with its splits; `send` gets each chunk that becomes full,
+    /// with its number. An empty file has no splits.
+    pub(crate) fn add<E: From<FailureCause>>(
+        &mut self,
+        file: InputFile,
+        send: &mut impl FnMut(u32, PlanChunk) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let step = self.step_bytes(file.bytes);
+        let (index, bytes) = (self.sums.files, file.bytes);
+        let encoded = text_bytes(&file.path)
+            + text_bytes(&file.display)
+            + varint_bytes(bytes)
+            + varint_bytes(u64::MAX);
+        self.make_room(encoded, send)?;
+        self.chunk.files.push(file);
+        self.sums.files += 1;
+        let mut offset = 0;
+        while offset < bytes {
+            let split = SplitRange {
+                file: index,
+                offset,
+                bytes: step.min(bytes - offset),
+            };
+            if self.sums.splits == SPLITS_MAX {
+                return Err(FailureCause::PlanTooLarge {
+                    detail: format!("more than {SPLITS_MAX} splits"),
+                }
+                .into());
+            }
+            let encoded = varint_bytes(u64::from(split.file))
+                + varint_bytes(split.offset)
+                + varint_bytes(split.bytes);
+            self.make_room(encoded, send)?;
+            offset += split.bytes;
+            self.chunk.splits.push(split);
+            self.sums.splits += 1;
+        }
+        Ok(())
+    }
+
+    /// Hands out the last chunk and returns what the plan came to.
+    pub(crate) fn finish<E>(
+        mut self,
+        send: &mut impl FnMut(u32, PlanChunk) -> Result<(), E>,
+    ) -> Result<PlanSums, E> {
+        if !self.chunk.files.is_empty() || !self.chunk.splits.is_empty() {
+            self.flush(send)?;
+        }
+        Ok(self.sums)
+    }
+
+    /// Bytes of a split of a file. What cannot be cut is one split: a whole
+    /// file by its meaning, and CSV until the plan can tell where a line end
+    /// lies within quotes.
+    fn step_bytes(&self, file_bytes: u64) -> u64 {
+        match self.format {
+            InputFormat::Text => self.split_bytes,
+            InputFormat::Csv | InputFormat::WholeFile => file_bytes.max(1),
+            InputFormat::Fixed(record) => {
+                let record = u64::from(record).max(1);
+                (self.split_bytes / record).max(1) * record
+            }
+        }
+    }
+
+    fn make_room<E>(
+        &mut self,
+        encoded_bytes: usize,
+        send: &mut impl FnMut(u32, PlanChunk) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.chunk_bytes + encoded_bytes > PLAN_CHUNK_BYTES_MAX {
+            self.flush(send)?;
+        }
+        self.chunk_bytes += encoded_bytes;
+        Ok(())
+    }
+
+    fn flush<E>(
+        &mut self,
+        send: &mut impl FnMut(u32, PlanChunk) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.chunk_bytes = CHUNK_OVERHEAD_BYTES;
+        plan::checksum(&mut self.sums.crc32c, &chunk);
+        let number = self.sums.chunks;
+        self.sums.chunks += 1;
+        send(number, chunk)
+    }
+}
+
+fn text_bytes(text: &str) -> usize {
+    text.len() + varint_bytes(text.len() as u64)
+}
+
+/// Bytes of a number in the plan's encoding: seven bits each.
+fn varint_bytes(value: u64) -> usize {
+    (u64::BITS - value.leading_zeros()).div_ceil(7).max(1) as usize
+}
