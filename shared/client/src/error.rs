@@ -32,6 +32,23 @@ pub enum ClientError {
     },
 }
 
+/// Sorts of refusal, by what the caller can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Ask for something else.
+    Invalid,
+    /// It is not there.
+    NotFound,
+    /// Something is in the way.
+    Conflict,
+    /// Ask as somebody else.
+    NotAllowed,
+    /// Ask again later.
+    Temporary,
+    /// Report it.
+    Failed,
+}
+
 impl ClientError {
     /// The typed detail of a refusal.
     #[must_use]
@@ -39,6 +56,31 @@ impl ClientError {
         match self {
             Self::Refused(status) => detail_of(status),
             Self::NoLeader { .. } | Self::BadAnswer { .. } => None,
+        }
+    }
+
+    /// What sort of refusal it is, for one that carries no typed detail.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::NoLeader { .. } => Refusal::Temporary,
+            Self::BadAnswer { .. } => Refusal::Failed,
+            Self::Refused(status) => match status.code() {
+                Code::InvalidArgument | Code::OutOfRange => Refusal::Invalid,
+                Code::NotFound => Refusal::NotFound,
+                Code::AlreadyExists | Code::FailedPrecondition => Refusal::Conflict,
+                Code::PermissionDenied | Code::Unauthenticated => Refusal::NotAllowed,
+                Code::ResourceExhausted
+                | Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Aborted => Refusal::Temporary,
+                Code::Ok
+                | Code::Cancelled
+                | Code::Unknown
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::DataLoss => Refusal::Failed,
+            },
         }
     }
 

@@ -23,7 +23,7 @@ mod watch;
 
 pub use backoff::Backoff;
 pub use cluster::{ClusterView, MasterView, NodeView, NoopCommit};
-pub use error::ClientError;
+pub use error::{ClientError, Refusal};
 pub use jobs::{Explanation, Submitted};
 pub use leader::LeaderClient;
 pub use leadership::LeaderView;

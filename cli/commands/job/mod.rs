@@ -1,0 +1,89 @@
+//! `vivat job ...`
+
+mod show;
+mod wait;
+
+use serde_json::json;
+use vivat_client::LeaderClient;
+use vivat_shared::ids::JobId;
+
+use crate::app::App;
+use crate::args::Print;
+use crate::args::job::JobCommand;
+use crate::commands::output;
+use crate::failure::Failure;
+use crate::follow::verdict;
+use crate::table::{Sheet, number, text};
+
+pub use show::summary;
+pub use wait::{end_of, wait_for};
+
+/// Runs it.
+pub async fn job(app: &App, command: JobCommand) -> Result<(), Failure> {
+    let client = app.client()?;
+    match command {
+        JobCommand::List { limit } => show::list(app, &client.list_jobs(limit).await?),
+        JobCommand::Show(job) => show::show(app, &client.get_job(job.job).await?),
+        JobCommand::Watch(wait) => wait::watch(app, &client, wait).await,
+        JobCommand::Wait(wait) => wait::wait(app, &client, wait).await,
+        JobCommand::Why(job) => why(app, &client, job.job).await,
+        JobCommand::Cancel { job, yes: _ } => cancel(app, &client, job.job).await,
+        JobCommand::Counters(job) => counters(app, &client, job.job).await,
+        JobCommand::Output(job) => {
+            let view = client.get_job(job.job).await?;
+            verdict(&view)?;
+            output::print_parts(std::path::Path::new(&view.output_path))
+        }
+    }
+}
+
+async fn why(app: &App, client: &LeaderClient, job: JobId) -> Result<(), Failure> {
+    let explanation = client.explain_job(job).await?;
+    if app.print.is_json() {
+        return app.json(&json!({
+            "job_id": job.to_string(),
+            "reason": explanation.reason,
+            "lines": explanation.lines,
+        }));
+    }
+    if explanation.reason.is_empty() {
+        return app.data(&format!("{job} does not wait\n"));
+    }
+    let mut text = format!("{job} waits: {}\n", explanation.reason);
+    for line in &explanation.lines {
+        text.push_str(&format!("  {line}\n"));
+    }
+    app.data(&text)
+}
+
+async fn cancel(app: &App, client: &LeaderClient, job: JobId) -> Result<(), Failure> {
+    client.cancel_job(job).await?;
+    match app.print {
+        Print::Json | Print::Ndjson => {
+            app.json(&json!({"job_id": job.to_string(), "state": "cancelled"}))
+        }
+        Print::Name => app.data(&format!("{job}\n")),
+        Print::Table | Print::Wide => app.data(&format!("{job} cancelled\n")),
+    }
+}
+
+async fn counters(app: &App, client: &LeaderClient, job: JobId) -> Result<(), Failure> {
+    let view = client.get_job(job).await?;
+    match app.print {
+        Print::Json | Print::Ndjson => return app.json(&view.counters),
+        Print::Name => {
+            let names: String = view
+                .counters
+                .keys()
+                .map(|name| format!("{name}\n"))
+                .collect();
+            return app.data(&names);
+        }
+        Print::Table | Print::Wide => {}
+    }
+    let mut sheet = Sheet::new(app, &["COUNTER", "SUM"]);
+    for (name, sum) in &view.counters {
+        sheet.row([text(name), number(sum)]);
+    }
+    sheet.print(app, "no attempt has finished yet")
+}

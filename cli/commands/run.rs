@@ -1,0 +1,173 @@
+//! `vivat run`: a job from start to end, and its result.
+
+use std::path::Path;
+use std::time::Duration;
+
+use vivat_client::{LeaderClient, host};
+use vivat_shared::ids::JobId;
+use vivat_shared::job::OutputLocation;
+use vivat_shared::view::JobView;
+
+use crate::app::App;
+use crate::args::Given;
+use crate::args::job::RunArgs;
+use crate::commands::job::{end_of, summary};
+use crate::commands::output;
+use crate::commands::submit::{check_host, submit_draft};
+use crate::embedded::Embedded;
+use crate::failure::{Failure, exit};
+use crate::follow::{Ended, follow, verdict};
+use crate::form;
+use crate::paths::{self, Place};
+use crate::progress::Progress;
+use crate::quantity::TimeSpan;
+use crate::sequential;
+use crate::signals::Interrupt;
+use crate::spec::{Draft, local_output};
+
+/// Runs it.
+pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Failure> {
+    let draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
+    if args.sequential {
+        return sequential::run(app, &draft);
+    }
+    let timeout = args.job.timeout.map(|TimeSpan(limit)| limit);
+    // The signals are ours from here on: what is started now is cleaned up.
+    let mut interrupt = Interrupt::new()?;
+    if app.cluster.is_some() {
+        let client = app.client()?;
+        check_host(&client, &draft).await?;
+        let run = Run {
+            app,
+            client: &client,
+            embedded: false,
+            timeout,
+        };
+        return run.run(&draft, &mut interrupt).await;
+    }
+    let embedded = tokio::select! {
+        started = Embedded::start() => started?,
+        () = interrupt.wait() => return Err(interrupted("the start")),
+    };
+    let run = Run {
+        app,
+        client: embedded.client(),
+        embedded: true,
+        timeout,
+    };
+    let result = run.run(&draft, &mut interrupt).await;
+    embedded.stop().await;
+    result
+}
+
+/// One job on one cluster.
+struct Run<'a> {
+    app: &'a App,
+    client: &'a LeaderClient,
+    embedded: bool,
+    timeout: Option<Duration>,
+}
+
+impl Run<'_> {
+    async fn run(&self, draft: &Draft, interrupt: &mut Interrupt) -> Result<(), Failure> {
+        let scratch = match &draft.output {
+            Some(_) => None,
+            None => Some(scratch()?),
+        };
+        let output = match (&draft.output, &scratch) {
+            (Some(output), _) => output.clone(),
+            (None, Some(scratch)) => local_output(scratch.path().join("result"))?,
+            (None, None) => return Err(Failure::failed("there is no place for the output")),
+        };
+        let result = self.run_into(draft, output, interrupt).await;
+        if let (Err(failure), Some(scratch)) = (&result, scratch) {
+            // The job lives on and will write there: the directory stays.
+            if failure.exit == exit::TIMEOUT && !self.embedded {
+                let kept = scratch.keep().join("result");
+                self.app
+                    .note(&format!("its result will be in {}", kept.display()));
+            }
+        }
+        result
+    }
+
+    async fn run_into(
+        &self,
+        draft: &Draft,
+        output: Place,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Failure> {
+        let spec = draft.spec(output, &host::identity())?;
+        let submitted = submit_draft(self.client, draft, &spec).await?;
+        let job = self.follow(submitted.job, interrupt).await?;
+        if self.app.print.is_json() {
+            self.app.json(&form::job(&job))?;
+        }
+        verdict(&job)?;
+        // The summary goes first: what follows may be long, or end at a closed pipe.
+        self.app.note(&summary(&job));
+        if draft.output.is_some() {
+            self.app.note(&format!("its result is in {}", job.output));
+            return Ok(());
+        }
+        if self.app.print.is_json() {
+            return Ok(());
+        }
+        // With a known key the job may be an earlier one, with its own output.
+        let OutputLocation::Directory { path, .. } = &spec.output;
+        let place = if submitted.created {
+            path
+        } else {
+            &job.output_path
+        };
+        output::print_parts(Path::new(place))
+    }
+
+    /// The job's end. A job in the foreground does not outlive Ctrl-C.
+    async fn follow(&self, job: JobId, interrupt: &mut Interrupt) -> Result<JobView, Failure> {
+        let mut progress = Progress::new(self.app);
+        let ended = follow(
+            self.client,
+            job,
+            self.timeout,
+            &mut progress,
+            interrupt,
+            |_| Ok(()),
+        )
+        .await;
+        progress.finish();
+        match ended? {
+            Ended::Final(view) => Ok(*view),
+            Ended::Interrupted if self.embedded => Err(interrupted("the job")),
+            Ended::Interrupted => {
+                self.app.note(&format!("cancelling {job}"));
+                let cancelled = self.client.cancel_job(job).await;
+                cancelled.map_err(Failure::from)?;
+                Err(interrupted(&job.to_string()))
+            }
+            Ended::TimedOut if self.embedded => Err(Failure::timeout(format!(
+                "{job} has not ended within {}",
+                TimeSpan(self.timeout.unwrap_or_default())
+            ))
+            .hint("it ended with the cluster inside this process; with --cluster it would go on")),
+            Ended::TimedOut => {
+                end_of(job, self.timeout, Ended::TimedOut).map_err(|failure| failure)
+            }
+        }
+    }
+}
+
+fn interrupted(what: &str) -> Failure {
+    Failure::new(
+        "interrupted",
+        exit::INTERRUPTED,
+        format!("interrupted: {what} was cancelled"),
+    )
+}
+
+fn scratch() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("vivat-result-")
+        .tempdir()
+        .map_err(|error| Failure::failed(format!("cannot make a temporary directory: {error}")))
+}

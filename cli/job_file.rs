@@ -1,0 +1,206 @@
+//! A job file: the flags of `run`, written down.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// What a job file says; what it does not say is left to the flags' defaults.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct JobFile {
+    /// For people.
+    pub name: Option<String>,
+    /// For people.
+    pub comment: Option<String>,
+    /// Paths and globs.
+    #[serde(default)]
+    pub input: OneOrMany,
+    /// As `--format`.
+    pub format: Option<String>,
+    /// As `--output`.
+    pub output: Option<String>,
+    /// As `--reducers`, for steps that do not say.
+    pub reducers: Option<u32>,
+    /// As `--split-size`: a number of bytes or a text with a unit.
+    #[serde(alias = "split_size")]
+    pub split_size: Option<Scalar>,
+    /// As `--priority`.
+    pub priority: Option<u8>,
+    /// As `--policy`.
+    pub policy: Option<String>,
+    /// As `--max-attempts`.
+    #[serde(alias = "max_attempts")]
+    pub max_attempts: Option<u8>,
+    /// As `--overwrite`.
+    pub overwrite: Option<bool>,
+    /// As `--key`.
+    pub key: Option<String>,
+    /// As `--job-timeout`: seconds or a text with a unit.
+    #[serde(alias = "job_timeout")]
+    pub job_timeout: Option<Scalar>,
+    /// At least one.
+    #[serde(default)]
+    pub step: Vec<StepFile>,
+}
+
+/// One `[[step]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StepFile {
+    /// Name in the catalogue.
+    pub program: String,
+    /// `[step.params]`.
+    #[serde(default)]
+    pub params: BTreeMap<String, ParamFile>,
+    /// Partitions of this step.
+    pub reducers: Option<u32>,
+}
+
+/// A text, number or truth.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// `"32MiB"`
+    Text(String),
+    /// `4`
+    Integer(i64),
+    /// `0.5`
+    Float(f64),
+    /// `true`
+    Boolean(bool),
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number}"),
+            Self::Boolean(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
+/// A parameter's value: a list is its items joined by commas.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum ParamFile {
+    /// One value.
+    One(Scalar),
+    /// A list.
+    Many(Vec<Scalar>),
+}
+
+impl ParamFile {
+    /// As one would type it after `-p KEY=`.
+    pub fn text(&self) -> String {
+        match self {
+            Self::One(scalar) => scalar.to_string(),
+            Self::Many(items) => items
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+        }
+    }
+}
+
+/// One path or a list of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// `"a.txt"`
+    One(String),
+    /// `["a.txt", "b.txt"]`
+    Many(Vec<String>),
+}
+
+impl Default for OneOrMany {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl OneOrMany {
+    /// As a list.
+    pub fn list(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// Reads a job file.
+///
+/// # Errors
+///
+/// Exit 3 when it is not there, 2 when it is wrong, with the line.
+pub fn load(path: &Path) -> Result<JobFile, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::file("read the job file", path, &error))?;
+    parse(&text, path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
+    let file: JobFile = toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..start]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
+    })?;
+    if file.step.is_empty() {
+        return Err(
+            Failure::usage(format!("{}: there is no [[step]]", path.display()))
+                .hint("add one: [[step]], and in it program = \"word-count\""),
+        );
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn job_file_of_the_contract_is_read() {
+        let text = r#"
+            name     = "player-averages"
+            comment  = "season averages by player"
+            input    = ["data/input/game-logs.csv"]
+            format   = "csv"
+            output   = "out/player-averages"
+            reducers = 4
+            priority = 50
+
+            [[step]]
+            program = "group-by"
+            [step.params]
+            key = ["PLAYER_NAME"]
+            limit = 3
+        "#;
+        let file = parse(text, Path::new("job.toml")).unwrap();
+        assert_eq!(file.input.list(), ["data/input/game-logs.csv"]);
+        assert_eq!(file.step[0].params["key"].text(), "PLAYER_NAME");
+        assert_eq!(file.step[0].params["limit"].text(), "3");
+    }
+
+    #[test]
+    fn unknown_key_is_refused_with_its_line() {
+        let text = "name = \"x\"\nreducer = 4\n[[step]]\nprogram = \"grep\"\n";
+        let failure = parse(text, Path::new("job.toml")).unwrap_err();
+        assert_eq!(failure.exit, 2);
+        assert!(
+            failure.message.starts_with("job.toml:2:"),
+            "{}",
+            failure.message
+        );
+        assert!(parse("name = \"x\"", Path::new("job.toml")).is_err());
+    }
+}

@@ -1,0 +1,273 @@
+//! What a person sees while a job runs: a bar on a terminal, elsewhere one
+//! line a change; nothing when quiet or when a program reads.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use vivat_client::{JobChange, LeaderView};
+use vivat_shared::attempt::counters::MAP_INPUT_BYTES;
+use vivat_shared::view::JobView;
+
+use crate::app::{App, note};
+use crate::quantity::{ByteSize, TimeSpan};
+
+/// Lines for those who keep them come at most so often.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// Rates are over about so much of the past.
+const RATE_WINDOW: Duration = Duration::from_secs(3);
+/// A leader that is missing for less is not worth a word.
+const GAP_SHOWN: Duration = Duration::from_millis(150);
+/// Steps of the bar: tasks and bytes are scaled to it.
+const BAR_LENGTH: u64 = 1_000;
+
+/// How progress is shown.
+#[derive(Debug)]
+enum Form {
+    Bar(ProgressBar),
+    Lines,
+    Nothing,
+}
+
+/// The progress of one job.
+#[derive(Debug)]
+pub struct Progress {
+    form: Form,
+    latest: Option<JobChange>,
+    rate: Rate,
+    last_line: Option<Instant>,
+    last_text: String,
+    gap_told: Option<Instant>,
+}
+
+impl Progress {
+    /// For a command that was called like this.
+    pub fn new(app: &App) -> Self {
+        let form = if app.quiet || app.print.is_json() {
+            Form::Nothing
+        } else if io::stderr().is_terminal() {
+            Form::Bar(bar(app.paint_err))
+        } else {
+            Form::Lines
+        };
+        Self {
+            form,
+            latest: None,
+            rate: Rate::default(),
+            last_line: None,
+            last_text: String::new(),
+            gap_told: None,
+        }
+    }
+
+    /// The job changed.
+    pub fn change(&mut self, change: &JobChange) {
+        self.rate.add(bytes_done(change), Instant::now());
+        self.latest = Some(change.clone());
+        self.draw();
+    }
+
+    /// Time passes, and the leader may have come or gone.
+    pub fn tick(&mut self, leader: &LeaderView) {
+        let Some(latest) = &self.latest else { return };
+        let gap = leader.gone_for().filter(|gap| *gap >= GAP_SHOWN);
+        match (gap, self.gap_told) {
+            (Some(gap), told) => {
+                let text = format!("no leader for {}, tasks go on", TimeSpan(gap));
+                match &self.form {
+                    Form::Bar(bar) => bar.set_message(text),
+                    Form::Lines if told.is_none() => {
+                        note(&format!("{}: {text}", latest.job.job_id))
+                    }
+                    Form::Lines | Form::Nothing => {}
+                }
+                self.gap_told = self.gap_told.or(leader.none_since);
+            }
+            (None, Some(since)) => {
+                self.gap_told = None;
+                if matches!(self.form, Form::Lines) {
+                    note(&format!(
+                        "{}: seat {} leads (term {}), after {}",
+                        latest.job.job_id,
+                        latest.leader_seat,
+                        latest.term,
+                        TimeSpan(since.elapsed())
+                    ));
+                }
+                self.draw();
+            }
+            (None, None) => {
+                if let Form::Bar(bar) = &self.form {
+                    bar.tick();
+                } else {
+                    self.draw();
+                }
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Form::Bar(bar) = &self.form {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn draw(&mut self) {
+        let Some(change) = &self.latest else { return };
+        match &self.form {
+            Form::Nothing => {}
+            Form::Bar(bar) => {
+                bar.set_position(position(change));
+                bar.set_prefix(change.job.job_id.to_string());
+                bar.set_message(self.describe(change));
+            }
+            Form::Lines => self.draw_line(),
+        }
+    }
+
+    fn draw_line(&mut self) {
+        let Some(change) = &self.latest else { return };
+        let job = &change.job;
+        let text = format!("{}: {}", job.job_id, tasks(job));
+        let due = self
+            .last_line
+            .is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
+        if text == self.last_text || !due || job.state.is_final() {
+            return;
+        }
+        note(&format!("{}: {}", job.job_id, self.describe(change)));
+        self.last_text = text;
+        self.last_line = Some(Instant::now());
+    }
+
+    fn describe(&self, change: &JobChange) -> String {
+        let mut text = tasks(&change.job);
+        if let Some(rate) = self.rate.bytes_per_second() {
+            text.push_str(&format!(", {}/s", ByteSize(rate)));
+            if let Some(left) = time_left(change, rate) {
+                text.push_str(&format!(", about {} left", TimeSpan(left)));
+            }
+        }
+        text.push_str(&format!(", seat {} leads", change.leader_seat));
+        text
+    }
+}
+
+fn bar(painted: bool) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
+    let template = if painted {
+        "{prefix} {bar:24.cyan/dim} {wide_msg}"
+    } else {
+        "{prefix} {bar:24} {wide_msg}"
+    };
+    let style = ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ");
+    bar.set_style(style);
+    bar
+}
+
+/// The phase, and tasks done, running and failed.
+fn tasks(job: &JobView) -> String {
+    let word = if job.phase.is_empty() {
+        job.state.word()
+    } else {
+        job.phase.as_str()
+    };
+    let mut text = match word {
+        "map" => format!("map {}/{}", job.map.completed, job.map.total),
+        "reduce" => format!("reduce {}/{}", job.reduce.completed, job.reduce.total),
+        other => other.to_owned(),
+    };
+    let running = match word {
+        "map" => job.map.running,
+        "reduce" => job.reduce.running + job.map.running,
+        _ => 0,
+    };
+    if running > 0 {
+        text.push_str(&format!(", {running} running"));
+    }
+    if job.attempts.failed > 0 {
+        text.push_str(&format!(", {} failed", job.attempts.failed));
+    }
+    if job.attempts.lost > 0 {
+        text.push_str(&format!(", {} lost", job.attempts.lost));
+    }
+    if !job.reason.is_empty() && !job.state.is_final() {
+        text.push_str(&format!(", {}", job.reason));
+    }
+    text
+}
+
+fn bytes_done(change: &JobChange) -> u64 {
+    let completed = change.job.counters.get(MAP_INPUT_BYTES).copied();
+    completed.unwrap_or(0).saturating_add(change.running_bytes)
+}
+
+/// Place on the bar: the maps are its first two thirds.
+fn position(change: &JobChange) -> u64 {
+    let job = &change.job;
+    let share = |done: u64, all: u64| match all {
+        0 => 0,
+        all => done.min(all) * BAR_LENGTH / all,
+    };
+    let by_tasks = share(u64::from(job.map.completed), u64::from(job.map.total));
+    let by_bytes = share(bytes_done(change), job.input_bytes);
+    let maps = if job.map.total > 0 && job.map.completed == job.map.total {
+        BAR_LENGTH
+    } else {
+        by_tasks.max(by_bytes.min(BAR_LENGTH - 1))
+    };
+    let reduces = share(u64::from(job.reduce.completed), u64::from(job.reduce.total));
+    (maps * 2 + reduces) / 3
+}
+
+fn time_left(change: &JobChange, rate: u64) -> Option<Duration> {
+    let left = change.job.input_bytes.checked_sub(bytes_done(change))?;
+    (change.job.phase == "map" && left > 0 && rate > 0).then(|| Duration::from_secs(left / rate))
+}
+
+/// Bytes per second over a window of the past.
+#[derive(Debug, Default)]
+struct Rate {
+    marks: std::collections::VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    fn add(&mut self, bytes: u64, now: Instant) {
+        // A new leader begins the running bytes at 0 again: so does the rate.
+        if self.marks.back().is_some_and(|(_, last)| *last > bytes) {
+            self.marks.clear();
+        }
+        self.marks.push_back((now, bytes));
+        while self.marks.len() > 2 && now - self.marks[1].0 > RATE_WINDOW {
+            self.marks.pop_front();
+        }
+    }
+
+    fn bytes_per_second(&self) -> Option<u64> {
+        let (began, first) = self.marks.front()?;
+        let (ended, last) = self.marks.back()?;
+        let millis = u64::try_from((*ended - *began).as_millis()).ok()?;
+        let bytes = last - first;
+        (millis >= 200 && bytes > 0).then(|| bytes.saturating_mul(1_000) / millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_is_bytes_over_time_and_begins_anew_after_a_fall() {
+        let start = Instant::now();
+        let mut rate = Rate::default();
+        rate.add(0, start);
+        assert_eq!(rate.bytes_per_second(), None);
+        rate.add(5_000, start + Duration::from_secs(1));
+        assert_eq!(rate.bytes_per_second(), Some(5_000));
+        rate.add(100, start + Duration::from_secs(2));
+        assert_eq!(rate.bytes_per_second(), None);
+    }
+}

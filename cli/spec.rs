@@ -1,0 +1,316 @@
+//! From flags and job file to a job's specification, checked on this side
+//! before anything is submitted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vivat_programs::{Format, Parameters, ProgramEntry, validate_parameters};
+use vivat_shared::cause::FailureCause;
+use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, StepSpec};
+
+use crate::args::Given;
+use crate::args::job::{JobArgs, WhatArgs, job_file};
+use crate::failure::Failure;
+use crate::job_file::{self, JobFile, StepFile};
+use crate::paths::Place;
+use crate::quantity::{ByteSize, TimeSpan};
+
+/// A job as it was asked for: all but where its output goes, when nothing says.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Inputs, resolved.
+    pub inputs: Vec<Place>,
+    /// Output, resolved, when one is named.
+    pub output: Option<Place>,
+    /// How bytes become records.
+    pub format: InputFormat,
+    /// Steps with their parameters checked.
+    pub steps: Vec<StepSpec>,
+    /// The key, when one is named.
+    pub key: Option<String>,
+    settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    name: String,
+    comment: String,
+    split_bytes: u64,
+    overwrite: bool,
+    priority: u8,
+    policy: vivat_shared::job::Policy,
+    attempts_max: u8,
+    timeout: Option<Duration>,
+}
+
+impl Draft {
+    /// Puts flags and job file together: a flag goes before the file, the file
+    /// before the default.
+    ///
+    /// # Errors
+    ///
+    /// Exit 2 for wrong usage and parameters, 3 for an unknown program or a job
+    /// file that is not there.
+    pub fn new(
+        what: WhatArgs,
+        args: &JobArgs,
+        given: &Given<'_>,
+        directory: &Path,
+    ) -> Result<Self, Failure> {
+        let file = match job_file(&what.program) {
+            Some(path) => job_file::load(&path)?,
+            None => of_program(&what.program),
+        };
+        let steps = steps(&file, args, given)?;
+        let inputs = inputs(what, &file)?
+            .iter()
+            .map(|typed| Place::parse(typed, "input", directory))
+            .collect::<Result<_, _>>()?;
+        let output = pick(given, "output", args.output.clone(), file.output.clone())
+            .map(|typed| Place::parse(&typed, "output", directory))
+            .transpose()?;
+        let format = match pick(
+            given,
+            "format",
+            args.format,
+            parsed(&file.format, "format")?,
+        ) {
+            Some(format) => accepted(&steps, format)?,
+            None => usual_format(&steps)?,
+        };
+        let key = pick(given, "key", args.key.clone(), file.key.clone());
+        let settings = settings(args, &file, given, &steps)?;
+        Ok(Self {
+            inputs,
+            output,
+            format,
+            steps,
+            key,
+            settings,
+        })
+    }
+
+    /// Whether anything of it is a file of this machine alone.
+    pub fn needs_this_host(&self) -> bool {
+        let places = self.inputs.iter().chain(&self.output);
+        places.into_iter().any(|place| !place.everyone)
+    }
+
+    /// The specification, with its output.
+    ///
+    /// # Errors
+    ///
+    /// Exit 2 when a value is out of its bounds.
+    pub fn spec(&self, output: Place, host: &HostIdentity) -> Result<JobSpec, Failure> {
+        let settings = self.settings.clone();
+        let spec = JobSpec {
+            name: settings.name,
+            comment: settings.comment,
+            inputs: self
+                .inputs
+                .iter()
+                .map(|place| place.clone().input(host))
+                .collect(),
+            format: self.format,
+            split_bytes: settings.split_bytes,
+            steps: self.steps.clone(),
+            output: output.output(host),
+            overwrite: settings.overwrite,
+            priority: settings.priority,
+            policy: settings.policy,
+            attempts_max: settings.attempts_max,
+            timeout_ms: settings
+                .timeout
+                .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+        };
+        spec.validate().map_err(|error| {
+            Failure::new(
+                "invalid-job",
+                crate::failure::exit::USAGE,
+                format!("{}: {}", error.field, error.problem),
+            )
+        })?;
+        Ok(spec)
+    }
+}
+
+/// The program of a name, with the exit code of the contract when there is none.
+pub fn program(name: &str) -> Result<&'static ProgramEntry, Failure> {
+    vivat_programs::find(name).ok_or_else(|| {
+        let cause = FailureCause::ProgramNotFound {
+            program: name.to_owned(),
+        };
+        let failure = Failure::from(&cause);
+        let known = vivat_programs::catalogue().iter().map(|entry| entry.name);
+        match crate::suggest::closest(name, known) {
+            Some(close) => failure.hint(format!(
+                "did you mean `{close}`? `vivat program list` shows all"
+            )),
+            None => failure,
+        }
+    })
+}
+
+/// A program's parameters, checked, with defaults.
+pub fn parameters(step: &StepSpec) -> Result<Parameters, Failure> {
+    validate_parameters(program(&step.program)?, &step.parameters)
+        .map_err(|error| Failure::from(&error.cause()))
+}
+
+fn of_program(program: &str) -> JobFile {
+    JobFile {
+        step: vec![StepFile {
+            program: program.to_owned(),
+            params: BTreeMap::new(),
+            reducers: None,
+        }],
+        ..JobFile::default()
+    }
+}
+
+fn inputs(what: WhatArgs, file: &JobFile) -> Result<Vec<String>, Failure> {
+    let typed: Vec<String> = what.inputs.into_iter().chain(what.more_inputs).collect();
+    let chosen = if typed.is_empty() {
+        file.input.clone().list()
+    } else {
+        typed
+    };
+    if chosen.is_empty() {
+        return Err(
+            Failure::usage("no input is named").hint(format!("vivat run {} FILE...", what.program))
+        );
+    }
+    Ok(chosen)
+}
+
+fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSpec>, Failure> {
+    if file.step.len() > 1 && !args.params.is_empty() {
+        return Err(
+            Failure::usage("-p with a job file of several steps: which step is meant?")
+                .hint("set the parameter in the file's [step.params]"),
+        );
+    }
+    file.step
+        .iter()
+        .map(|step| {
+            let mut parameters: BTreeMap<String, String> = step
+                .params
+                .iter()
+                .map(|(key, value)| (key.clone(), value.text()))
+                .collect();
+            for param in &args.params {
+                parameters.insert(param.key.clone(), param.value.clone());
+            }
+            let of_file = step.reducers.or(file.reducers);
+            let reducers = pick(given, "reducers", Some(args.reducers), of_file);
+            let step = StepSpec {
+                program: step.program.clone(),
+                parameters,
+                reducers: reducers.unwrap_or(args.reducers),
+            };
+            self::parameters(&step)?;
+            Ok(step)
+        })
+        .collect()
+}
+
+fn settings(
+    args: &JobArgs,
+    file: &JobFile,
+    given: &Given<'_>,
+    steps: &[StepSpec],
+) -> Result<Settings, Failure> {
+    let programs: Vec<&str> = steps.iter().map(|step| step.program.as_str()).collect();
+    let split_size: Option<ByteSize> = parsed(&file.split_size, "split-size")?;
+    let job_timeout: Option<TimeSpan> = parsed(&file.job_timeout, "job-timeout")?;
+    let policy = parsed(&file.policy, "policy")?;
+    Ok(Settings {
+        name: pick(given, "name", args.name.clone(), file.name.clone())
+            .unwrap_or_else(|| programs.join("+")),
+        comment: pick(given, "comment", args.comment.clone(), file.comment.clone())
+            .unwrap_or_default(),
+        split_bytes: pick(given, "split_size", Some(args.split_size), split_size)
+            .unwrap_or(args.split_size)
+            .0,
+        overwrite: pick(given, "overwrite", Some(args.overwrite), file.overwrite)
+            .unwrap_or(args.overwrite),
+        priority: pick(given, "priority", Some(args.priority), file.priority)
+            .unwrap_or(args.priority),
+        policy: pick(given, "policy", Some(args.policy), policy).unwrap_or(args.policy),
+        attempts_max: pick(
+            given,
+            "max_attempts",
+            Some(args.max_attempts),
+            file.max_attempts,
+        )
+        .unwrap_or(args.max_attempts),
+        timeout: pick(given, "job_timeout", args.job_timeout, job_timeout)
+            .map(|TimeSpan(limit)| limit),
+    })
+}
+
+/// A flag that was typed or is in the environment, else the job file's value,
+/// else the flag's default, which may be the config file's.
+fn pick<T>(given: &Given<'_>, id: &str, flag: Option<T>, file: Option<T>) -> Option<T> {
+    if given.explicit(id) {
+        flag
+    } else {
+        file.or(flag)
+    }
+}
+
+fn parsed<T>(value: &Option<impl ToString>, key: &str) -> Result<Option<T>, Failure>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    let Some(value) = value else { return Ok(None) };
+    let parsed = value.to_string().parse();
+    parsed
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("job file: {key}: {error}")))
+}
+
+fn accepted(steps: &[StepSpec], format: InputFormat) -> Result<InputFormat, Failure> {
+    let entry = first(steps)?;
+    if entry.accepts(format) {
+        return Ok(format);
+    }
+    let formats: Vec<String> = entry.formats.iter().map(ToString::to_string).collect();
+    Err(Failure::usage(format!(
+        "{} does not read the format {format}: it reads {}",
+        entry.name,
+        formats.join(", ")
+    )))
+}
+
+/// Text for programs that read it, else the first format that they read.
+fn usual_format(steps: &[StepSpec]) -> Result<InputFormat, Failure> {
+    let entry = first(steps)?;
+    if entry.accepts(InputFormat::Text) {
+        return Ok(InputFormat::Text);
+    }
+    match entry.formats.first() {
+        Some(Format::Csv) => Ok(InputFormat::Csv),
+        Some(Format::WholeFile) => Ok(InputFormat::WholeFile),
+        Some(Format::Text) | None => Ok(InputFormat::Text),
+        Some(Format::Fixed) => Err(Failure::usage(format!(
+            "{} needs --format fixed:N",
+            entry.name
+        ))),
+    }
+}
+
+fn first(steps: &[StepSpec]) -> Result<&'static ProgramEntry, Failure> {
+    let step = steps
+        .first()
+        .ok_or_else(|| Failure::usage("a job needs a step"))?;
+    program(&step.program)
+}
+
+/// A directory of this machine as a place for output.
+pub fn local_output(path: PathBuf) -> Result<Place, Failure> {
+    let typed = path.to_string_lossy().into_owned();
+    Place::parse(&typed, "output", Path::new("/"))
+}
