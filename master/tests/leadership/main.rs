@@ -1,0 +1,14 @@
+//! Leadership, services and process: three masters in this process, on free
+//! ports, with played workers that speak gRPC.
+//!
+//! No test sleeps to let something happen: each waits for a condition, with a
+//! deadline, and says what it saw when that passed.
+
+mod cluster;
+mod failover;
+mod jobs;
+mod leases;
+mod process;
+mod pulls;
+mod segments;
+mod worker;
