@@ -19,6 +19,8 @@ mod node;
 pub(crate) mod peers;
 mod server;
 mod settings;
+#[cfg(test)]
+mod suite;
 mod types;
 pub(crate) mod wire;
 
