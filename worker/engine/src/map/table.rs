@@ -1,8 +1,10 @@
 //! The hash table of a program that merges values.
 //!
 //! A key's bytes lie in an arena, its entry in the table; a record whose key is
-//! there costs a hash, a comparison and the program's merge. Partitions are
-//! chosen when a run is written, once per key, not once per record.
+//! there costs a hash, a comparison and the program's merge. A key of up to
+//! sixteen bytes is known by its length and two words that hold all its bytes:
+//! it is found without a look into the arena. Partitions are chosen when a run
+//! is written, once per key, not once per record.
 
 use hashbrown::HashTable;
 use vivat_mapreduce::{Emit, EncodedKey, Key, Program, Value};
@@ -15,8 +17,58 @@ use crate::error::EngineError;
 use crate::merge::key_prefix;
 use crate::segment::VALUE_BYTES_MAX;
 
+/// Keys up to this many bytes are held whole by two words and their length.
+const SHORT_BYTES: usize = 16;
+
+/// What a key is looked up by. For a short key `words` hold all its bytes (the
+/// first and the last ones, which overlap), for a longer one its hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Probe {
+    words: [u64; 2],
+    bytes: usize,
+}
+
+impl Probe {
+    #[inline]
+    fn of(key: &[u8]) -> Self {
+        let words = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            (Some(first), Some(last)) if key.len() <= SHORT_BYTES => {
+                [u64::from_le_bytes(*first), u64::from_le_bytes(*last)]
+            }
+            (Some(_), Some(_)) => [EncodedKey::new(key).hash(), 0],
+            _ => match (key.first_chunk::<4>(), key.last_chunk::<4>(), key) {
+                (Some(first), Some(last), _) => [
+                    u64::from(u32::from_le_bytes(*first)),
+                    u64::from(u32::from_le_bytes(*last)),
+                ],
+                (_, _, [first, .., last]) => [
+                    u64::from(*first) | u64::from(key[key.len() / 2]) << 8,
+                    u64::from(*last),
+                ],
+                (_, _, [only]) => [u64::from(*only), 0],
+                (_, _, []) => [0, 0],
+            },
+        };
+        Self {
+            words,
+            bytes: key.len(),
+        }
+    }
+
+    /// Both halves of a product of the words: fast, and good enough for a table
+    /// that lives for one task. The odd constants are digits of pi.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are wanted")]
+    fn hash(&self) -> u64 {
+        let a = self.words[0] ^ 0x243F_6A88_85A3_08D3;
+        let b = self.words[1] ^ 0x1319_8A2E_0370_7345 ^ (self.bytes as u64).rotate_left(56);
+        let product = u128::from(a) * u128::from(b);
+        (product as u64) ^ (product >> 64) as u64
+    }
+}
+
 struct Entry<V> {
-    hash: u64,
+    words: [u64; 2],
     key_at: u32,
     key_bytes: u32,
     value: V,
@@ -27,6 +79,14 @@ impl<V> Entry<V> {
     fn key<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
         let start = self.key_at as usize;
         &arena[start..start + self.key_bytes as usize]
+    }
+
+    #[inline]
+    fn probe(&self) -> Probe {
+        Probe {
+            words: self.words,
+            bytes: self.key_bytes as usize,
+        }
     }
 }
 
@@ -60,11 +120,11 @@ impl<'t, P: Program> MergeTable<'t, P> {
 
     #[inline]
     fn add(&mut self, key: &[u8], value: <P::Value as Value>::View<'_>) {
-        let hash = EncodedKey::new(key).hash();
+        let probe = Probe::of(key);
         let arena = &self.arena;
-        let found = self
-            .entries
-            .find_mut(hash, |entry| entry.hash == hash && entry.key(arena) == key);
+        let found = self.entries.find_mut(probe.hash(), |entry| {
+            entry.probe() == probe && (key.len() <= SHORT_BYTES || entry.key(arena) == key)
+        });
         match found {
             Some(entry) => {
                 let before = entry.value.heap_bytes();
@@ -75,13 +135,13 @@ impl<'t, P: Program> MergeTable<'t, P> {
                     self.keep_within_budget();
                 }
             }
-            None => self.insert(hash, key, value),
+            None => self.insert(probe, key, value),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn insert(&mut self, hash: u64, key: &[u8], value: <P::Value as Value>::View<'_>) {
+    fn insert(&mut self, probe: Probe, key: &[u8], value: <P::Value as Value>::View<'_>) {
         if key.len() > KEY_BYTES_MAX {
             self.error.get_or_insert(EngineError::EmittedTooLarge {
                 what: "key",
@@ -103,12 +163,13 @@ impl<'t, P: Program> MergeTable<'t, P> {
         let value = P::Value::own(value);
         self.heap_bytes += value.heap_bytes();
         let entry = Entry {
-            hash,
+            words: probe.words,
             key_at,
             key_bytes,
             value,
         };
-        self.entries.insert_unique(hash, entry, |entry| entry.hash);
+        self.entries
+            .insert_unique(probe.hash(), entry, |entry| entry.probe().hash());
     }
 
     /// Whether another key fits: counts the table twice, because writing a run
@@ -203,7 +264,7 @@ fn write_run<P: Program>(
         let key = entry.key(arena);
         sorted.push(Sorted {
             prefix: key_prefix(key),
-            partition: place.partition(EncodedKey::with_hash(key, entry.hash))?,
+            partition: place.partition(EncodedKey::new(key))?,
             entry,
         });
     }
