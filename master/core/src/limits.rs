@@ -18,6 +18,10 @@ pub const SEGMENTS_MAX: u64 = 256 * 1024 * 1024;
 /// Reduces per slot that a worker may hold while maps still run. They hold no
 /// slot, but their buffers and connections are real.
 pub const EARLY_REDUCES_PER_SLOT: u32 = 2;
+/// Milliseconds for which a worker that registered anew is given time to tell
+/// which segments it still has, before the maps that wrote them run again. Long
+/// enough to read the indexes of a disk, short beside a map.
+pub const RESTORE_GRACE_MS: u64 = 2_000;
 /// Healthy probes of a suspected segment before its reader is to blame.
 pub const HEALTHY_PROBES_MAX: u8 = 2;
 /// The chained hash is published at multiples of this many entries.

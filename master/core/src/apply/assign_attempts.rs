@@ -2,11 +2,9 @@
 //! an older state wastes a proposal and breaks nothing (mistake 8).
 
 use vivat_shared::ids::{AttemptId, TaskId, TaskKind};
-use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
 
 use super::Context;
 use crate::command::{Event, Grant, Rejection, Reply};
-use crate::limits::EARLY_REDUCES_PER_SLOT;
 use crate::state::{Job, State, TaskState, Worker};
 
 pub(super) fn apply(
@@ -64,8 +62,8 @@ fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {
     if !idle || !fetchable || !may_hold(job, task, holder) {
         return Err(Rejection::NotGrantable(task));
     }
-    let held_max = holder.info.slots * (1 + PREFETCH_PER_SLOT_MAX + EARLY_REDUCES_PER_SLOT) + 1;
-    if holder.running.len() >= held_max as usize {
+    let held_max = holder.held_max();
+    if holder.held() >= held_max {
         return Err(Rejection::Limit {
             limit: format!("{held_max} attempts of {}", holder.id),
         });

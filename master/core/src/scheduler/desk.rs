@@ -9,10 +9,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{LivenessView, sees_paths};
 use crate::command::Grant;
-use crate::limits::EARLY_REDUCES_PER_SLOT;
+use crate::limits::{EARLY_REDUCES_PER_SLOT, RESTORE_GRACE_MS};
 use crate::state::{Active, Job, Lane, Phase, State, TaskTable, Turn, Worker};
 
-/// Idle tasks with a history that are stepped over in one turn of a job.
+/// Idle tasks that must wait or have a history and are stepped over in one turn of a job.
 const STEPS_OVER_MAX: u32 = 64;
 
 /// A live worker, and what it can still take.
@@ -56,11 +56,17 @@ pub(super) struct Desk<'a> {
     rooms: Vec<Room<'a>>,
     progress: BTreeMap<JobId, Progress>,
     grants: Vec<Grant>,
+    now_ms: u64,
     limit: usize,
 }
 
 impl<'a> Desk<'a> {
-    pub(super) fn open(state: &'a State, liveness: &LivenessView, limit: usize) -> Self {
+    pub(super) fn open(
+        state: &'a State,
+        liveness: &LivenessView,
+        now_ms: u64,
+        limit: usize,
+    ) -> Self {
         let rooms = state
             .workers()
             .filter(|worker| worker.accepts_work())
@@ -76,7 +82,7 @@ impl<'a> Desk<'a> {
                         0
                     },
                     placed: BTreeMap::new(),
-                    held: u32::try_from(worker.running.len()).unwrap_or(u32::MAX),
+                    held: worker.held(),
                 })
             })
             .collect();
@@ -85,6 +91,7 @@ impl<'a> Desk<'a> {
             rooms,
             progress: BTreeMap::new(),
             grants: Vec::new(),
+            now_ms,
             limit,
         }
     }
@@ -207,9 +214,10 @@ impl<'a> Desk<'a> {
                 share: Some(share),
                 early: !is_map && !round.maps.all_completed(),
             };
-            placed = self.place(&want);
+            let waits = is_map && self.may_be_restored(table, index);
+            placed = !waits && self.place(&want);
             // Where a task without a history finds no room, no other will.
-            if !placed && want.avoided.is_empty() {
+            if !placed && !waits && want.avoided.is_empty() {
                 break;
             }
             from = index + 1;
@@ -224,6 +232,19 @@ impl<'a> Desk<'a> {
         }
         self.progress.insert(job.id, progress);
         placed
+    }
+
+    /// Whether the worker that wrote a lost map's segments came back just now
+    /// and may be about to say that it still has them.
+    fn may_be_restored(&self, maps: &TaskTable, index: u32) -> bool {
+        maps.may_return_with(index)
+            .and_then(|worker| self.state.worker(worker))
+            .is_some_and(|worker| {
+                // A clock that is behind the registration says nothing about it,
+                // and must not stretch the wait.
+                let waited_ms = self.now_ms.checked_sub(worker.registered_at_ms);
+                worker.is_registered() && waited_ms.is_some_and(|ms| ms < RESTORE_GRACE_MS)
+            })
     }
 
     fn progress_of(&self, job: &Job, active: &Active) -> Progress {
@@ -313,12 +334,15 @@ impl<'a> Desk<'a> {
 
 fn has_place(room: &Room<'_>, want: &Want<'_>) -> bool {
     let Some(share) = want.share else {
-        return room.control_free;
+        return room.control_free && room.held < room.worker.held_max();
     };
     let key = (want.job.id, want.task.kind);
     let placed = room.placed.get(&key).copied().unwrap_or(0);
     let early_max = room.worker.info.slots * EARLY_REDUCES_PER_SLOT;
-    room.want > 0 && placed < share && !(want.early && room.early_reduces >= early_max)
+    room.want > 0
+        && room.held < room.worker.held_max()
+        && placed < share
+        && !(want.early && room.early_reduces >= early_max)
 }
 
 /// Reduces that a worker holds in rounds whose maps are not done.

@@ -72,10 +72,12 @@ pub(crate) fn sees_paths(worker: &Worker, job: &Job) -> bool {
         .is_none_or(|host| *host == worker.info.host)
 }
 
-/// Chooses up to `limit` grants. The time is for policies that wait.
+/// Chooses up to `limit` grants. `now_ms` is the leader's clock, which also
+/// stamps proposals, in milliseconds since 1970: a map that may yet be restored
+/// waits for its worker a little.
 #[must_use]
-pub fn schedule(state: &State, liveness: &LivenessView, _now_ms: u64, limit: usize) -> Vec<Grant> {
-    let mut desk = Desk::open(state, liveness, limit);
+pub fn schedule(state: &State, liveness: &LivenessView, now_ms: u64, limit: usize) -> Vec<Grant> {
+    let mut desk = Desk::open(state, liveness, now_ms, limit);
     desk.fill(Lane::Control);
     desk.fill(Lane::Work);
     desk.into_grants()

@@ -341,6 +341,14 @@ impl TaskTable {
         }
     }
 
+    /// The worker, in an earlier registration, that may still have what a task
+    /// wrote.
+    #[must_use]
+    pub fn may_return_with(&self, index: u32) -> Option<WorkerId> {
+        self.has(index, RESTORABLE)
+            .then(|| self.last_accepted(index).worker.worker)
+    }
+
     /// Idle -> Completed by the attempt that was accepted before; takes the
     /// loss back.
     pub(crate) fn restore(&mut self, index: u32, worker: WorkerEpoch) {

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use vivat_shared::ids::{AttemptId, Epoch, WorkerEpoch, WorkerId};
+use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
 
 use crate::command::WorkerInfo;
+use crate::limits::EARLY_REDUCES_PER_SLOT;
 
 /// Whether a worker's epoch is current.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub struct Worker {
     pub info: WorkerInfo,
     /// Whether that registration holds.
     pub presence: Presence,
+    /// When it registered, in milliseconds since 1970.
+    pub registered_at_ms: u64,
     /// What is granted to it: an index over the jobs' tables.
     pub running: BTreeSet<AttemptId>,
 }
@@ -47,6 +51,20 @@ impl Worker {
             worker: self.id,
             epoch: self.epoch,
         }
+    }
+
+    /// The most attempts that it may be granted at once: what its slots run and
+    /// prefetch, reduces that only fetch, and one control task.
+    #[must_use]
+    pub fn held_max(&self) -> u32 {
+        let per_slot = 1 + PREFETCH_PER_SLOT_MAX + EARLY_REDUCES_PER_SLOT;
+        self.info.slots.saturating_mul(per_slot).saturating_add(1)
+    }
+
+    /// What it is granted.
+    #[must_use]
+    pub fn held(&self) -> u32 {
+        u32::try_from(self.running.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether its epoch is current.

@@ -134,7 +134,7 @@ fn worker_view(worker: &Worker) -> WorkerView {
         address: worker.info.address.clone(),
         pid: worker.info.pid,
         slots: worker.info.slots,
-        busy: u32::try_from(worker.running.len()).unwrap_or(u32::MAX),
+        busy: worker.held(),
         last_heartbeat_ms: None,
         score: 0,
         labels: worker.info.labels.clone(),

@@ -5,7 +5,7 @@ use vivat_shared::ids::{JobId, TaskId, TaskKind, WorkerId};
 use vivat_shared::view::WaitReason;
 
 use crate::scheduler::{LivenessView, WorkerLiveness, sees_paths};
-use crate::state::{Active, Job, Phase, State, Worker};
+use crate::state::{Active, Job, Phase, State, Worker, turn_of};
 
 /// Why the next attempt of a job is not running. None when the job has ended,
 /// when nothing of it is idle, when slots are busy with its own attempts, or
@@ -38,10 +38,12 @@ pub fn explain(state: &State, job: JobId, liveness: &LivenessView) -> Vec<String
         )];
     };
     let funnel = Funnel::of(state, job, active, next, liveness);
+    // Control tasks and work have slots, and so queues, of their own.
+    let own = turn_of(job);
     let before = state
         .turns
         .iter()
-        .take_while(|turn| turn.job != job.id)
+        .filter(|turn| own.is_some_and(|own| turn.lane == own.lane && **turn < own))
         .count();
     let mut lines = vec![
         format!("next task: {next}"),

@@ -267,8 +267,6 @@ impl World {
         for (grant, answer) in grants.into_iter().zip(answers) {
             let attempt = match answer {
                 Ok(attempt) => attempt,
-                // The scheduler does not count what a worker holds in all.
-                Err(Rejection::Limit { .. }) => continue,
                 Err(rejection) => panic!("{grant:?} refused: {rejection}"),
             };
             assert!(vivat_core::assignment(&self.first, attempt).is_some());
@@ -476,10 +474,11 @@ impl World {
             });
         }
         for _ in 0..HEALING_ROUNDS_MAX {
+            self.now_ms += 1_000;
             let grants = self.grants(&|_| 8, 100);
             self.assign(grants);
             let live = self.live();
-            if live.is_empty() {
+            if self.first.jobs().all(|job| job.active().is_none()) {
                 break;
             }
             for (attempt, worker) in live {
