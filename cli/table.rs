@@ -46,7 +46,7 @@ impl Sheet {
         let text: String = self
             .table
             .lines()
-            .map(|line| format!("{}\n", line.trim_end().trim_start_matches(' ')))
+            .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
             .collect();
         app.data(&text)
     }

@@ -81,8 +81,9 @@ impl Run<'_> {
         };
         let result = self.run_into(draft, output, interrupt).await;
         if let (Err(failure), Some(scratch)) = (&result, scratch) {
-            // The job lives on and will write there: the directory stays.
-            if failure.exit == exit::TIMEOUT && !self.embedded {
+            // The job may live on and write there: the directory stays.
+            let lives = [exit::TIMEOUT, exit::TEMPORARY].contains(&failure.exit);
+            if lives && !self.embedded {
                 let kept = scratch.keep().join("result");
                 self.app
                     .note(&format!("its result will be in {}", kept.display()));
@@ -150,9 +151,7 @@ impl Run<'_> {
                 TimeSpan(self.timeout.unwrap_or_default())
             ))
             .hint("it ended with the cluster inside this process; with --cluster it would go on")),
-            Ended::TimedOut => {
-                end_of(job, self.timeout, Ended::TimedOut).map_err(|failure| failure)
-            }
+            Ended::TimedOut => end_of(job, self.timeout, Ended::TimedOut),
         }
     }
 }

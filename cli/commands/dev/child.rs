@@ -49,7 +49,6 @@ pub struct Child {
     /// Its standard error and output.
     pub log: PathBuf,
     arguments: Vec<String>,
-    config: Option<PathBuf>,
 }
 
 impl Child {
@@ -87,7 +86,6 @@ impl Child {
             addresses: member.addresses.clone(),
             log,
             arguments,
-            config: None,
         })
     }
 
@@ -105,8 +103,9 @@ impl Child {
             .append(true)
             .open(&self.log)
             .map_err(|error| Failure::file("write", &self.log, &error))?;
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        let mut command = Command::new(executable().map_err(failed)?);
         command
+            .arg0("vivat")
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
@@ -120,9 +119,6 @@ impl Child {
             if name_text.starts_with("VIVAT_") && !meant {
                 command.env_remove(&name);
             }
-        }
-        if let Some(config) = &self.config {
-            command.env("VIVAT_CONFIG", config);
         }
         let mut process = command.spawn().map_err(failed)?;
         self.pid = process.id();
@@ -160,6 +156,17 @@ impl Child {
             // It may be gone already; its death is on the way then.
             let _gone = kill_process(pid, signal);
         }
+    }
+}
+
+/// This executable: by its name, so that process lists show it, or, when it was
+/// replaced since this process began, as the kernel still has it.
+fn executable() -> std::io::Result<PathBuf> {
+    let named = std::env::current_exe()?;
+    if named.exists() {
+        Ok(named)
+    } else {
+        Ok(PathBuf::from("/proc/self/exe"))
     }
 }
 

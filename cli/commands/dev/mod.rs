@@ -110,7 +110,7 @@ impl DevCluster<'_> {
                 Some((index, status)) = self.died.recv() => {
                     self.buried(index, status, ready)?;
                 }
-                () = until(next_start) => self.start_due()?,
+                () = until(next_start) => self.start_due(),
                 _ = polls.tick(), if !ready => {
                     ready = self.is_ready(&client).await;
                     if ready {
@@ -157,20 +157,25 @@ impl DevCluster<'_> {
         Ok(())
     }
 
-    fn start_due(&mut self) -> Result<(), Failure> {
+    fn start_due(&mut self) {
         let now = Instant::now();
         let (due, later): (Vec<_>, Vec<_>) = self.due.drain(..).partition(|(at, _)| *at <= now);
         self.due = later;
         for (_, index) in due {
             let child = &mut self.children[index];
-            child.start(index, &self.deaths)?;
-            note(&format!(
-                "{} is started again: pid {}",
-                child.name,
-                child.pid.unwrap_or(0)
-            ));
+            match child.start(index, &self.deaths) {
+                Ok(()) => note(&format!(
+                    "{} is started again: pid {}",
+                    child.name,
+                    child.pid.unwrap_or(0)
+                )),
+                // The others go on; what is in the way may go.
+                Err(failure) => {
+                    note(&failure.message);
+                    self.due.push((now + RESTART_PAUSE, index));
+                }
+            }
         }
-        Ok(())
     }
 
     /// Whether there is a leader that has heard of every worker that runs now.
