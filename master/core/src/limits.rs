@@ -13,6 +13,8 @@ pub const WORKERS_LOST_MAX: usize = 1_000;
 pub const WORKER_INFO_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the reason why a worker was expired.
 pub const REASON_BYTES_MAX: usize = 512;
+/// Bytes of the paths in one plan: a plan stands in the memory of every master.
+pub const PLAN_NAME_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Segments of one round, a byte each: more would not fit a master's memory.
 pub const SEGMENTS_MAX: u64 = 256 * 1024 * 1024;
 /// Reduces per slot that a worker may hold while maps still run. They hold no

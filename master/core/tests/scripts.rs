@@ -140,7 +140,7 @@ fn snapshot_of_format_1_is_read_and_written_to_the_byte() {
         .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect())
         .collect();
     let given = hex.join("\n") + "\n";
-    if !path.exists() {
+    if std::env::var_os("VIVAT_RECORD").is_some() && !path.exists() {
         fs::write(&path, &given).unwrap();
     }
     let recorded = fs::read_to_string(&path).unwrap();

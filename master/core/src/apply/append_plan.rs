@@ -8,6 +8,7 @@ use vivat_shared::plan::checksum;
 
 use super::Context;
 use crate::command::{Rejection, Reply};
+use crate::limits::PLAN_NAME_BYTES_MAX;
 use crate::state::PlanDraft;
 
 pub(super) fn apply(
@@ -48,20 +49,21 @@ fn append(draft: &mut PlanDraft, chunk: u32, content: &PlanChunk) -> Result<(), 
     if chunk as usize != next {
         return Err(format!("chunk {chunk} came before chunk {next}"));
     }
-    let input_bytes = check(draft, content)?;
+    check_counts(draft, content)?;
+    let name_bytes = check_names(draft, content)?;
+    let input_bytes = check_splits(draft, content)?;
     let mut running = draft.crc32c;
     checksum(&mut running, content);
     draft.crc32c = running;
     draft.chunks.push(alone);
     draft.input_bytes = input_bytes;
+    draft.name_bytes = name_bytes;
     draft.files.extend(content.files.iter().cloned());
     draft.splits.extend(&content.splits);
     Ok(())
 }
 
-/// Checks a chunk against the limits and what came before it; returns the bytes
-/// of all splits so far.
-fn check(draft: &PlanDraft, content: &PlanChunk) -> Result<u64, String> {
+fn check_counts(draft: &PlanDraft, content: &PlanChunk) -> Result<(), String> {
     let files = draft.files.len() + content.files.len();
     if files > INPUT_FILES_MAX as usize {
         return Err(format!("more than {INPUT_FILES_MAX} files"));
@@ -69,11 +71,26 @@ fn check(draft: &PlanDraft, content: &PlanChunk) -> Result<u64, String> {
     if draft.splits.len() + content.splits.len() > SPLITS_MAX as usize {
         return Err(format!("more than {SPLITS_MAX} splits"));
     }
+    Ok(())
+}
+
+/// Returns the bytes of all paths with this chunk's.
+fn check_names(draft: &PlanDraft, content: &PlanChunk) -> Result<u64, String> {
+    let mut name_bytes = draft.name_bytes;
     for file in &content.files {
         if file.path.len() > PATH_BYTES_MAX || file.display.len() > PATH_BYTES_MAX {
             return Err(format!("a path of more than {PATH_BYTES_MAX} bytes"));
         }
+        name_bytes += (file.path.len() + file.display.len()) as u64;
     }
+    if name_bytes > PLAN_NAME_BYTES_MAX {
+        return Err(format!("more than {PLAN_NAME_BYTES_MAX} bytes of paths"));
+    }
+    Ok(name_bytes)
+}
+
+/// Returns the bytes of all splits with this chunk's.
+fn check_splits(draft: &PlanDraft, content: &PlanChunk) -> Result<u64, String> {
     let mut input_bytes = draft.input_bytes;
     for split in &content.splits {
         let file = file_of(draft, content, split)

@@ -38,6 +38,8 @@ pub struct PlanDraft {
     pub splits: Vec<SplitRange>,
     /// Bytes of all splits so far.
     pub input_bytes: u64,
+    /// Bytes of all paths so far.
+    pub name_bytes: u64,
 }
 
 /// A segment that a reducer could not have. While `probe_due`, the leader owes
