@@ -138,19 +138,40 @@ fn an_unknown_program_is_not_found_and_an_unknown_parameter_is_a_usage_error() {
 #[test]
 fn an_output_that_exists_is_a_conflict_unless_it_is_to_be_overwritten() {
     let dir = workspace();
+    let args = ["run", "word-count", "in.txt", "--output", "out"];
+    let output = vivat(dir.path(), None, &args);
+    assert!(output.status.success(), "{}", describe(&output));
+    assert_refused(&vivat(dir.path(), None, &args), 4, "out");
+    assert_eq!(
+        sorted(output_bytes(&dir.path().join("out"))),
+        "one\t1\ntwo\t2\n"
+    );
+
+    fs::write(dir.path().join("in.txt"), "three\n").expect("it is ours");
+    let output = vivat(dir.path(), None, &[&args[..], &["--overwrite"]].concat());
+    assert!(output.status.success(), "{}", describe(&output));
+    assert_eq!(output_bytes(&dir.path().join("out")), b"three\t1\n");
+}
+
+#[test]
+fn a_directory_that_is_no_output_is_never_overwritten() {
+    let dir = workspace();
     let out = dir.path().join("out");
     fs::create_dir(&out).expect("it is ours");
     fs::write(out.join("precious"), "1").expect("it is ours");
-    let args = ["run", "word-count", "in.txt", "--output", "out"];
-    assert_refused(&vivat(dir.path(), None, &args), 4, "out");
-    assert!(out.join("precious").exists());
+    for options in [vec![], vec!["--overwrite"]] {
+        let args = ["run", "word-count", "in.txt", "--output", "out"];
+        let output = vivat(dir.path(), None, &[&args[..], &options].concat());
+        assert_refused(&output, 4, "out");
+        assert!(out.join("precious").exists());
+    }
+}
 
-    let mut args = args.to_vec();
-    args.push("--overwrite");
-    let output = vivat(dir.path(), None, &args);
-    assert!(output.status.success(), "{}", describe(&output));
-    assert!(!out.join("precious").exists());
-    assert!(!output_bytes(&out).is_empty());
+fn sorted(bytes: Vec<u8>) -> String {
+    let text = String::from_utf8(bytes).expect("words are UTF-8");
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.sort_unstable();
+    lines.concat()
 }
 
 #[test]
@@ -159,9 +180,11 @@ fn wrong_usage_is_told_before_anything_starts() {
     for args in [
         vec!["run", "word-count"],
         vec!["run", "word-count", "in.txt", "--reducers", "0"],
+        vec!["run", "word-count", "in.txt", "--priority", "101"],
         vec!["run", "word-count", "in.txt", "-p", "no-equals-sign"],
         vec!["run", "word-count", "in.txt", "--format", "papyrus"],
-        vec!["job", "show", "17"],
+        vec!["submit", "word-count", "in.txt"],
+        vec!["job", "show", "papyrus"],
         vec!["nonsense"],
     ] {
         let output = vivat(dir.path(), Some("127.0.0.1:1"), &args);
@@ -193,16 +216,40 @@ fn no_cluster_at_the_address_is_temporary() {
 #[test]
 fn an_error_with_json_asked_for_is_json() {
     let dir = workspace();
-    let args = ["run", "word-count", "nothing.txt", "-o", "json"];
-    let output = vivat(dir.path(), None, &args);
-    assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
-    let error = &parse(&output)["error"];
-    assert_eq!(error["exit"], 3, "{error}");
-    for field in ["code", "message", "hint"] {
-        assert!(
-            error[field].as_str().is_some_and(|text| !text.is_empty()),
-            "{field}: {error}"
-        );
+    let nobody = free_address();
+    for (args, exit) in [
+        (vec!["run", "word-count", "nothing.txt", "-o", "json"], 3),
+        (
+            vec![
+                "run",
+                "word-count",
+                "in.txt",
+                "--reducers",
+                "0",
+                "-o",
+                "json",
+            ],
+            2,
+        ),
+        (vec!["cluster", "status", "-o", "json"], 5),
+    ] {
+        let cluster = (exit == 5).then_some(nobody.as_str());
+        let output = vivat(dir.path(), cluster, &args);
+        assert_eq!(output.status.code(), Some(exit), "{}", describe(&output));
+        // What failed is on stderr; stdout has the job, if there was one.
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let last = stderr.lines().last().unwrap_or_default();
+        let told: serde_json::Value = serde_json::from_str(last)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", describe(&output)));
+        let error = &told["error"];
+        assert_eq!(error["exit"], exit, "{error}");
+        for field in ["code", "message", "hint"] {
+            let said = error[field].as_str().is_some_and(|text| !text.is_empty());
+            assert!(said, "{args:?}: {field}: {error}");
+        }
+        if exit == 3 {
+            assert_eq!(parse(&output)["state"], "failed", "{}", describe(&output));
+        }
     }
 }
 
@@ -221,8 +268,9 @@ fn two_of_three_masters_down_is_temporary_and_over_when_one_returns() {
         "{:?}",
         started.elapsed()
     );
-    let status = cluster.await_status("an answer of the third", |_| true);
-    assert_eq!(status.leader(), None, "{}", status.0);
+    cluster.await_status("the third to see no leader", |status| {
+        status.leader().is_none()
+    });
 
     cluster.restart_master(0);
     cluster.await_status("a leader of two", |status| status.leader().is_some());

@@ -109,7 +109,7 @@ pub fn check(tree: &Tree) -> Vec<String> {
                 .filter(|name| !CORE_MAY_USE.contains(&name.as_str()))
             {
                 violations.push(format!(
-                    "{}: `{name}`: the core may use only {CORE_MAY_USE:?}, so that it cannot do I/O",
+                    "{}: `{name}`: only {CORE_MAY_USE:?}, so that it cannot do I/O",
                     file.path
                 ));
             }

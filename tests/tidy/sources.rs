@@ -22,11 +22,14 @@ const BOUNDARIES: [(&str, &[&str], &str); 2] = [
 ];
 
 /// Where an error may become `tonic::Status`: where messages come and go.
-const STATUS_EDGES: [&str; 5] = [
+const STATUS_EDGES: [&str; 8] = [
     "proto/",
+    "master/src/bootstrap/",
     "master/src/grpc/",
     "master/src/raft/",
+    "master/tests/",
     "shared/client/",
+    "worker/src/session/",
     "worker/src/shuffle/",
 ];
 

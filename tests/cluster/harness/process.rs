@@ -10,7 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Lines of a log that a failed test prints.
-const TAIL_LINES: usize = 40;
+const TAIL_LINES: usize = 30;
+const TAIL_LINE_CHARS: usize = 240;
 
 /// A child of the test.
 pub struct Process {
@@ -77,7 +78,10 @@ impl Process {
     pub fn log_tail(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| line.chars().take(TAIL_LINE_CHARS).collect())
+            .collect();
         let from = lines.len().saturating_sub(TAIL_LINES);
         format!("--- {} ---\n{}\n", self.name, lines[from..].join("\n"))
     }
