@@ -173,6 +173,7 @@ impl Master {
             metrics,
             cluster: identity.cluster_id,
             seat: identity.seat,
+            sent_on: Arc::default(),
         };
         let services = tokio::spawn(serve(services, listeners.client, life.stop.clone()));
         identity.log_start(&addresses);

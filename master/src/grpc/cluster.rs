@@ -50,6 +50,7 @@ impl ClusterService for Services {
             jobs_finished: narrow(ended.iter().sum()),
             answered_by: self.seat.0,
             serving: self.gate.is_open(),
+            worker_sent_on_ms: self.sent_on.ago_ms(),
         }))
     }
 

@@ -39,7 +39,7 @@ impl JobService for Services {
             key: request.key,
             spec,
         };
-        match self.leader()?.propose_one(command).await {
+        match self.leader()?.propose_for_client(command).await {
             Ok(Reply::Job { job, created }) => {
                 if created {
                     tracing::info!(job_id = %job, "job accepted");
@@ -126,7 +126,7 @@ impl JobService for Services {
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
         let job = JobId(request.into_inner().job);
         self.leader()?
-            .propose_one(Command::CancelJob { job })
+            .propose_for_client(Command::CancelJob { job })
             .await
             .map_err(|error| self.status(error))?;
         tracing::info!(job_id = %job, "job cancelled");

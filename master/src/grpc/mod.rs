@@ -10,10 +10,11 @@ mod status;
 mod workers;
 
 use std::net::TcpListener as StdListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Server;
@@ -46,6 +47,27 @@ pub(crate) struct Services {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) cluster: ClusterId,
     pub(crate) seat: Seat,
+    pub(crate) sent_on: Arc<SentOn>,
+}
+
+/// When a worker last came to this master and had to be sent on.
+///
+/// A leader that hears no worker asks the others for this: workers that come to
+/// them and not to it cannot reach it.
+#[derive(Debug, Default)]
+pub(crate) struct SentOn {
+    at: Mutex<Option<Instant>>,
+}
+
+impl SentOn {
+    fn note(&self) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn ago_ms(&self) -> Option<u64> {
+        let at = *self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
 }
 
 impl Services {
@@ -59,6 +81,7 @@ impl Services {
     fn leader_for_worker(&self) -> Result<Arc<Leader>, Status> {
         self.leader().inspect_err(|_| {
             self.metrics.workers_sent_on.inc();
+            self.sent_on.note();
         })
     }
 

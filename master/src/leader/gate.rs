@@ -5,6 +5,10 @@
 //! closes in one step: the leader's token is cancelled with it, so that every
 //! waiting poll and stream ends too. Who keeps an `Arc<Leader>` beyond that
 //! holds a leader whose proposals are refused by their term.
+//!
+//! A process that was stopped and goes on finds its gate open for a moment. So
+//! every call also looks at the age of the quorum's last word, which by then is
+//! too old: nobody is answered from a state that others have left behind.
 
 use std::sync::Arc;
 
@@ -37,13 +41,16 @@ impl Gate {
     ///
     /// [`LeaderError::NotLeader`] while the gate is closed.
     pub fn current(&self) -> Result<Arc<Leader>, LeaderError> {
-        self.current.borrow().clone().ok_or(LeaderError::NotLeader)
+        let current = self.current.borrow().clone();
+        current
+            .filter(|leader| leader.is_confirmed())
+            .ok_or(LeaderError::NotLeader)
     }
 
     /// Whether services are open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.current.borrow().is_some()
+        self.current().is_ok()
     }
 
     /// Waits until the gate opens or closes after the last look.

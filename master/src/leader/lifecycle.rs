@@ -29,7 +29,7 @@ use super::proposer::{self, unproposed};
 use super::sessions::Sessions;
 use super::{
     JOB_STREAMS_MAX, Leader, LeaderError, LeaderSettings, SEGMENT_STREAMS_MAX, duties, liveness,
-    reactions, scheduling,
+    reactions, scheduling, yielding,
 };
 use crate::http::metrics::Metrics;
 use crate::raft::{Handle, Leadership};
@@ -193,6 +193,7 @@ impl Lifecycle {
         tasks.spawn(liveness::run(Arc::clone(&leader)));
         tasks.spawn(scheduling::run(Arc::clone(&leader)));
         tasks.spawn(duties::run(Arc::clone(&leader)));
+        tasks.spawn(yielding::run(Arc::clone(&leader)));
         Ok(leader)
     }
 

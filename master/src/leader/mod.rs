@@ -27,6 +27,7 @@ mod segments;
 mod sessions;
 mod take_back;
 mod watch;
+mod yielding;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,7 +50,7 @@ pub use segments::SegmentsUpdate;
 pub use sessions::{Delivery, Progress};
 pub use watch::JobUpdate;
 
-use self::proposer::Proposer;
+use self::proposer::{Proposer, Share};
 use self::sessions::Sessions;
 use crate::http::metrics::Metrics;
 use crate::raft;
@@ -119,25 +120,27 @@ impl Leader {
     /// [`LeaderError`], except `Rejected`.
     pub async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Reply>, LeaderError> {
         self.metrics.commands.inc_by(commands.len() as u64);
-        self.proposer.propose(commands).await
+        self.proposer.propose(commands, Share::Whole).await
     }
 
-    /// Proposes one command.
+    /// Proposes one command of the cluster's own work.
     ///
     /// # Errors
     ///
     /// [`LeaderError`], with rejections among them.
     pub async fn propose_one(&self, command: Command) -> Result<Reply, LeaderError> {
-        match self.propose(vec![command]).await?.pop() {
-            Some(Reply::Rejected(rejection)) => Err(rejection.into()),
-            Some(
-                reply @ (Reply::Done
-                | Reply::Job { .. }
-                | Reply::Registered(_)
-                | Reply::Assigned(_)),
-            ) => Ok(reply),
-            None => Err(LeaderError::OutcomeUnknown),
-        }
+        only(self.propose(vec![command]).await?)
+    }
+
+    /// Proposes one command of a client: it finds the queue full earlier, so
+    /// that no flood of submissions keeps out what workers report.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError`], with rejections among them.
+    pub async fn propose_for_client(&self, command: Command) -> Result<Reply, LeaderError> {
+        self.metrics.commands.inc();
+        only(self.proposer.propose(vec![command], Share::Half).await?)
     }
 
     /// Commits an entry without commands: what one commit costs.
@@ -198,7 +201,7 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::StaleEpoch`].
+    /// [`LeaderError::StaleEpoch`], [`LeaderError::NotLeader`].
     pub fn heartbeat(
         &self,
         worker: WorkerEpoch,
@@ -211,7 +214,26 @@ impl Leader {
             sessions.note_held(worker, held);
             sessions.note_progress(worker, progress);
         }
-        Ok(self.raft.read(|state| pulls::to_kill(state, worker, held)))
+        let kill = self.raft.read(|state| pulls::to_kill(state, worker, held));
+        self.check_kills(&kill)?;
+        Ok(kill)
+    }
+
+    /// Whether a majority confirmed this leader within its lease: nobody else
+    /// can lead then.
+    fn is_confirmed(&self) -> bool {
+        self.raft
+            .quorum_acked_ago()
+            .is_some_and(|ago| ago <= self.settings.quorum_silence_max)
+    }
+
+    /// An order to kill is given only by a leader that was confirmed after it
+    /// looked: a deposed one does not know what its successor granted.
+    fn check_kills(&self, kill: &[AttemptId]) -> Result<(), LeaderError> {
+        if kill.is_empty() || self.is_confirmed() {
+            return Ok(());
+        }
+        Err(LeaderError::NotLeader)
     }
 
     /// Of the jobs, those that have ended: workers may drop their files.
@@ -273,6 +295,17 @@ pub(crate) struct Depths {
     pub(crate) pulls: usize,
     /// Workers with a session.
     pub(crate) sessions: usize,
+}
+
+/// The reply to an only command.
+fn only(mut replies: Vec<Reply>) -> Result<Reply, LeaderError> {
+    match replies.pop() {
+        Some(Reply::Rejected(rejection)) => Err(rejection.into()),
+        Some(
+            reply @ (Reply::Done | Reply::Job { .. } | Reply::Registered(_) | Reply::Assigned(_)),
+        ) => Ok(reply),
+        None => Err(LeaderError::OutcomeUnknown),
+    }
 }
 
 /// Whether the state has the worker at this epoch.

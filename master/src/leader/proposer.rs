@@ -12,10 +12,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use vivat_core::command::{Command, Reply};
 use vivat_shared::limits::ENTRY_BYTES_MAX;
@@ -25,6 +26,8 @@ use crate::raft::{Handle, ProposeError};
 
 /// Requests that may wait; one more is refused.
 pub(super) const QUEUE_REQUESTS_MAX: usize = 4_096;
+/// Bytes that may wait, encoded; the queue would hold 256 MiB of the largest.
+const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Entries under way at once. More would only make batches smaller: the two
 /// disks and the network are busy with four.
 const ENTRIES_IN_FLIGHT_MAX: usize = 4;
@@ -39,11 +42,23 @@ struct Request {
     commands: Vec<Command>,
     bytes: usize,
     answer: oneshot::Sender<Replies>,
+    /// Given back when the request leaves the queue.
+    _room: OwnedSemaphorePermit,
+}
+
+/// How much of the queue a caller may find taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All: what the cluster itself does.
+    Whole,
+    /// Half: what clients ask for.
+    Half,
 }
 
 /// Callers' side.
 pub(super) struct Proposer {
     requests: mpsc::Sender<Request>,
+    room_bytes: Arc<Semaphore>,
 }
 
 /// The loop's side.
@@ -61,7 +76,11 @@ pub(super) fn proposer(raft: Handle, term: u64) -> (Proposer, Pump) {
         raft,
         term,
     };
-    (Proposer { requests: sender }, pump)
+    let proposer = Proposer {
+        requests: sender,
+        room_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+    };
+    (proposer, pump)
 }
 
 impl Proposer {
@@ -77,25 +96,11 @@ impl Proposer {
     /// # Errors
     ///
     /// [`LeaderError`], except `Rejected`: a refusal by `apply` is a reply.
-    pub(super) async fn propose(&self, commands: Vec<Command>) -> Replies {
+    pub(super) async fn propose(&self, commands: Vec<Command>, share: Share) -> Replies {
         let count = commands.len();
         let mut waiting = Vec::new();
         for (commands, bytes) in cut(commands)? {
-            let (answer, replies) = oneshot::channel();
-            let request = Request {
-                commands,
-                bytes,
-                answer,
-            };
-            self.requests
-                .try_send(request)
-                .map_err(|error| match error {
-                    mpsc::error::TrySendError::Full(_) => LeaderError::Overloaded {
-                        what: "proposals that wait",
-                    },
-                    mpsc::error::TrySendError::Closed(_) => LeaderError::NotLeader,
-                })?;
-            waiting.push(replies);
+            waiting.push(self.enqueue(commands, bytes, share)?);
         }
         let mut replies = Vec::with_capacity(count);
         for part in waiting {
@@ -103,6 +108,42 @@ impl Proposer {
             replies.extend(part.await.unwrap_or(Err(LeaderError::NotLeader))?);
         }
         Ok(replies)
+    }
+
+    fn enqueue(
+        &self,
+        commands: Vec<Command>,
+        bytes: usize,
+        share: Share,
+    ) -> Result<oneshot::Receiver<Replies>, LeaderError> {
+        const FULL: LeaderError = LeaderError::Overloaded {
+            what: "proposals that wait",
+        };
+        let (requests_max, bytes_max) = match share {
+            Share::Whole => (QUEUE_REQUESTS_MAX, QUEUE_BYTES_MAX),
+            Share::Half => (QUEUE_REQUESTS_MAX / 2, QUEUE_BYTES_MAX / 2),
+        };
+        let taken_bytes = QUEUE_BYTES_MAX - self.room_bytes.available_permits();
+        if self.depth() >= requests_max || taken_bytes + bytes > bytes_max {
+            return Err(FULL);
+        }
+        // An entry's bytes are far below the largest u32.
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room_bytes)
+            .try_acquire_many_owned(permits)
+            .map_err(|_| FULL)?;
+        let (answer, replies) = oneshot::channel();
+        let request = Request {
+            commands,
+            bytes,
+            answer,
+            _room: room,
+        };
+        match self.requests.try_send(request) {
+            Ok(()) => Ok(replies),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(FULL),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(LeaderError::NotLeader),
+        }
     }
 }
 

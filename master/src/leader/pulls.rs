@@ -68,6 +68,7 @@ impl Leader {
             delivery.kill = to_kill(state, worker, &request.held);
             delivery
         });
+        self.check_kills(&delivery.kill)?;
         delivery.kill.extend(orders.kill);
         delivery.take_back.extend(orders.take_back);
         if !delivery.is_empty() || request.wait.is_zero() {

@@ -45,6 +45,7 @@ impl Leader {
             });
         }
         let replies = self.propose(commands).await?;
+        self.sessions().note_reported(worker, &attempts);
         let mut verdicts = Vec::with_capacity(attempts.len());
         for (attempt, reply) in attempts.into_iter().zip(replies) {
             let accepted = match reply {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
@@ -21,6 +22,8 @@ use crate::raft::AppliedEvents;
 
 /// Locations in one message: about 100 KB.
 const LOCATIONS_MAX: usize = 4_000;
+/// For a slow reader to take the last message.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Messages that wait for a slow reader.
 const MESSAGES_MAX: usize = 4;
 /// Entries whose events are told together.
@@ -127,8 +130,9 @@ impl Stream {
         match self.serve(&mut events).await {
             End::Quiet => {}
             End::Closed => {
-                // Without a wait: a reader that is full learns from the end.
-                let _full = self.sender.try_send(Err(LeaderError::NotLeader));
+                let last = self.sender.send(Err(LeaderError::NotLeader));
+                // A reader that does not take it learns from the stream's end.
+                let _slow = tokio::time::timeout(LAST_WORD, last).await;
             }
         }
     }

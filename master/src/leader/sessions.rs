@@ -84,6 +84,7 @@ pub(super) struct Orders {
 
 struct Session {
     epoch: Epoch,
+    begun_at: Instant,
     believed_until: Instant,
     heard_at: Option<Instant>,
     /// An expiry was proposed and not answered yet.
@@ -100,10 +101,11 @@ struct Session {
 }
 
 impl Session {
-    fn new(epoch: Epoch, believed_until: Instant) -> Self {
+    fn new(epoch: Epoch, now: Instant, lease: Duration) -> Self {
         Self {
             epoch,
-            believed_until,
+            begun_at: now,
+            believed_until: now + lease,
             heard_at: None,
             expiring: false,
             held: BTreeSet::new(),
@@ -163,7 +165,7 @@ impl Sessions {
         {
             return;
         }
-        let session = Session::new(worker.epoch, now + self.lease);
+        let session = Session::new(worker.epoch, now, self.lease);
         if let Some(former) = self.by_worker.insert(worker.worker, session) {
             end(former.waiter, PullEnd::StaleEpoch);
         }
@@ -200,6 +202,16 @@ impl Sessions {
         }
     }
 
+    /// Notes that a worker was answered what became of these attempts.
+    pub(super) fn note_reported(&mut self, worker: WorkerEpoch, attempts: &[AttemptId]) {
+        if let Some(session) = self.session_mut(worker) {
+            for attempt in attempts {
+                session.held.remove(attempt);
+                session.progress.remove(attempt);
+            }
+        }
+    }
+
     /// Notes how far a worker's running attempts are.
     pub(super) fn note_progress(
         &mut self,
@@ -219,6 +231,16 @@ impl Sessions {
             .filter(|(attempt, _)| attempt.job() == job)
             .map(|(_, progress)| progress.bytes_done)
             .sum()
+    }
+
+    /// Whether no worker at all was heard for so long, although there are some.
+    pub(super) fn is_silent(&self, now: Instant, silence: Duration) -> bool {
+        let quiet_since = |session: &Session| session.heard_at.unwrap_or(session.begun_at);
+        !self.by_worker.is_empty()
+            && self
+                .by_worker
+                .values()
+                .all(|session| now.saturating_duration_since(quiet_since(session)) >= silence)
     }
 
     /// How long ago each worker was last heard.

@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Without an event, how often a view is looked at again: for bytes of running
 /// attempts and for reasons to wait, which come from leases.
 const LOOK: Duration = Duration::from_millis(500);
+/// For a slow reader to take the last message.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Messages that wait for a slow reader.
 const MESSAGES_MAX: usize = 2;
 
@@ -92,8 +94,9 @@ impl Stream {
     async fn run(self, mut events: broadcast::Receiver<Arc<AppliedEvents>>) {
         tokio::select! {
             () = self.leader.closed.cancelled() => {
-                // Without a wait: a reader that is full learns from the end.
-                let _full = self.sender.try_send(Err(LeaderError::NotLeader));
+                let last = self.sender.send(Err(LeaderError::NotLeader));
+                // A reader that does not take it learns from the stream's end.
+                let _slow = tokio::time::timeout(LAST_WORD, last).await;
             }
             () = self.serve(&mut events) => {}
         }

@@ -45,6 +45,11 @@ impl Cluster {
 
     /// The same, with settings that differ.
     pub async fn start_with(adjust: impl Fn(&mut MasterConfig)) -> Self {
+        // For the one who reads why a test failed.
+        let _already = tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+            .with_test_writer()
+            .try_init();
         let dir = tempfile::tempdir().unwrap();
         let listeners: Vec<TcpListener> = (0..MASTERS)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())

@@ -68,3 +68,32 @@ async fn worker_that_registers_anew_ends_the_pull_of_its_old_epoch() {
     let refused = waiting.await.unwrap().unwrap_err();
     assert!(matches!(detail_of(&refused), Some(Kind::StaleEpoch(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_that_workers_cannot_reach_hands_over_before_it_expires_them() {
+    let cluster = Cluster::start_with(|config| {
+        config.lease = Duration::from_secs(4);
+        config.heartbeat = Duration::from_millis(500);
+    })
+    .await;
+    let worker = Worker::register(&cluster, "cut off").await;
+    let old = cluster.leader().await;
+    // The worker tries every master but the one that it cannot reach.
+    eventually("another master leads", async || {
+        for seat in (0..3).filter(|seat| *seat != old) {
+            if worker.heartbeat(cluster.channel(seat), &[]).await.is_ok() {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+    assert_ne!(cluster.leader().await, old);
+    let states: Vec<String> = cluster
+        .workers()
+        .await
+        .into_iter()
+        .map(|worker| worker.state)
+        .collect();
+    assert_eq!(states, ["live"]);
+}
