@@ -239,11 +239,19 @@ impl<A: Value, B: Value, C: Value> Value for (A, B, C) {
 }
 
 fn push_prefixed<V: Value>(view: V::View<'_>, out: &mut Vec<u8>) {
-    let start = out.len();
+    // Most components are shorter than 128 bytes: one byte for their length.
+    let at = out.len();
+    out.push(0);
     V::encode(view, out);
-    let mut length = Vec::with_capacity(2);
-    push_varint((out.len() - start) as u64, &mut length);
-    out.splice(start..start, length);
+    let bytes = out.len() - at - 1;
+    match u8::try_from(bytes) {
+        Ok(short) if short < 0x80 => out[at] = short,
+        Ok(_) | Err(_) => {
+            let mut length = Vec::new();
+            push_varint(bytes as u64, &mut length);
+            out.splice(at..=at, length);
+        }
+    }
 }
 
 fn take_prefixed<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
