@@ -3,7 +3,7 @@
 //!
 //! A key is the name of a flag, a table the name of a command: `[master]`,
 //! `[run]`, `[gen.words]`. Keys outside tables are those of the global flags.
-//! `[context.NAME]` names a cluster. What is unknown is refused, with its line.
+//! `[context.NAME]` names a cluster, `current-context` the one to use. What is unknown is refused, with its line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -32,7 +32,7 @@ pub struct ConfigFile {
 pub struct Entry {
     /// The command it is for, empty for global flags: `["gen", "words"]`.
     pub table: Vec<String>,
-    /// The flag's long name.
+    /// The flag's name in the file.
     pub key: String,
     /// Its value, or values.
     pub values: Vec<String>,
@@ -123,10 +123,28 @@ pub fn settable(arg: &Arg) -> bool {
     takes_value && arg.get_long().is_some() && !special
 }
 
+/// A flag's name in the file: its long name, but for the one whose name is
+/// taken by the tables `[context.NAME]`.
+pub fn key_of(arg: &Arg) -> Option<&str> {
+    match arg.get_long() {
+        Some("context") => Some("current-context"),
+        long => long,
+    }
+}
+
 fn find_flag<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     command
         .get_arguments()
-        .find(|arg| settable(arg) && arg.get_long() == Some(key))
+        .find(|arg| settable(arg) && key_of(arg) == Some(key))
+}
+
+/// The flag that an entry is for.
+pub fn flag_of<'a>(grammar: &'a Command, entry: &Entry) -> Option<&'a Arg> {
+    let mut command = grammar;
+    for name in &entry.table {
+        command = command.find_subcommand(name)?;
+    }
+    find_flag(command, &entry.key)
 }
 
 struct Reader<'a> {
@@ -197,7 +215,7 @@ impl Reader<'_> {
         let known: Vec<&str> = command
             .get_arguments()
             .filter(|arg| settable(arg))
-            .filter_map(Arg::get_long)
+            .filter_map(key_of)
             .chain(command.get_subcommands().map(Command::get_name))
             .collect();
         let failure = self.wrong(offset, &format!("unknown key `{name}` at {place}"));
@@ -291,5 +309,98 @@ fn check(arg: &Arg, values: &[String]) -> Result<(), String> {
             let first = text.lines().next().unwrap_or_default();
             Err(first.trim_start_matches("error: ").to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::args::{Cli, Command as Parsed};
+    use crate::environment;
+
+    fn read(text: &str) -> Result<ConfigFile, Failure> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        fs::write(&path, text).unwrap();
+        load(&path, true, &environment::name_all(Cli::command()))
+    }
+
+    fn reducers(text: &str, words: &[&str]) -> u32 {
+        let file = read(text).unwrap();
+        let grammar = inject(environment::name_all(Cli::command()), &file);
+        let matches = grammar.try_get_matches_from(words).unwrap();
+        match Cli::from_arg_matches(&matches).unwrap().command {
+            Parsed::Run(args) => args.job.reducers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flag_goes_before_file_and_file_before_default() {
+        let words = ["vivat", "run", "grep", "a.txt"];
+        assert_eq!(reducers("", &words), 4);
+        assert_eq!(reducers("[run]\nreducers = 7\n", &words), 7);
+        let typed = [&words[..], &["--reducers", "9"]].concat();
+        assert_eq!(reducers("[run]\nreducers = 7\n", &typed), 9);
+    }
+
+    #[test]
+    fn table_of_another_command_changes_nothing() {
+        let words = ["vivat", "run", "grep", "a.txt"];
+        assert_eq!(reducers("[submit]\nreducers = 7\n", &words), 4);
+    }
+
+    #[test]
+    fn needed_flag_may_come_from_the_file() {
+        let file =
+            read("[master]\nid = 2\ndir = \"/m\"\npeers = [\"2=h:1\", \"3=h:2\"]\n").unwrap();
+        let grammar = inject(environment::name_all(Cli::command()), &file);
+        let matches = grammar.try_get_matches_from(["vivat", "master"]).unwrap();
+        let Parsed::Master(args) = Cli::from_arg_matches(&matches).unwrap().command else {
+            panic!("not the command that was typed");
+        };
+        assert_eq!((args.id, args.peers.len()), (2, 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_line() {
+        for (text, line, word) in [
+            ("cluster = \"h:1\"\nclutser = \"h:1\"\n", 2, "clutser"),
+            ("\n[run]\nreducer = 4\n", 3, "reducer"),
+            ("[rnu]\nreducers = 4\n", 1, "rnu"),
+            ("[run]\nreducers = \"many\"\n", 2, "many"),
+            ("[run]\nreducers = 0\n", 2, "0"),
+            ("[run]\noverwrite = 3\n", 2, "overwrite"),
+            ("[context.home]\nclustre = \"h:1\"\n", 2, "clustre"),
+            ("[run\n", 1, ""),
+        ] {
+            let failure = read(text).unwrap_err();
+            assert_eq!(failure.exit, 2, "{text}");
+            let place = format!("config.toml:{line}:");
+            assert!(
+                failure.message.contains(&place),
+                "{text}: {}",
+                failure.message
+            );
+            assert!(
+                failure.message.contains(word),
+                "{text}: {}",
+                failure.message
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_key_close_to_a_known_one_is_guessed() {
+        let failure = read("[run]\nreducer = 4\n").unwrap_err();
+        assert_eq!(failure.hint, "did you mean `reducers`?");
+    }
+
+    #[test]
+    fn contexts_name_clusters() {
+        let file = read("[context.home]\ncluster = \"a:1, b:2\"\n").unwrap();
+        assert_eq!(file.contexts["home"], ["a:1", "b:2"]);
     }
 }

@@ -178,15 +178,7 @@ fn configured(grammar: &Command, config: &ConfigFile, path: &[String]) -> Vec<St
         .entries
         .iter()
         .filter(|entry| entry.table.is_empty() || entry.table == path)
-        .filter_map(|entry| {
-            let mut command = grammar;
-            for name in &entry.table {
-                command = command.find_subcommand(name)?;
-            }
-            command
-                .get_arguments()
-                .find(|arg| arg.get_long() == Some(entry.key.as_str()))
-                .map(|arg| arg.get_id().to_string())
-        })
+        .filter_map(|entry| config::flag_of(grammar, entry))
+        .map(|arg| arg.get_id().to_string())
         .collect()
 }

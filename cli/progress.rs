@@ -18,6 +18,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 /// A leader that is missing for less is not worth a word.
 const GAP_SHOWN: Duration = Duration::from_millis(150);
+/// Every job waits for a moment at first; after so long it is worth a word.
+const WAIT_SHOWN: Duration = Duration::from_secs(1);
 /// Steps of the bar: tasks and bytes are scaled to it.
 const BAR_LENGTH: u64 = 1_000;
 
@@ -33,6 +35,7 @@ enum Form {
 #[derive(Debug)]
 pub struct Progress {
     form: Form,
+    began: Instant,
     latest: Option<JobChange>,
     rate: Rate,
     last_line: Option<Instant>,
@@ -52,6 +55,7 @@ impl Progress {
         };
         Self {
             form,
+            began: Instant::now(),
             latest: None,
             rate: Rate::default(),
             last_line: None,
@@ -64,45 +68,45 @@ impl Progress {
     pub fn change(&mut self, change: &JobChange) {
         self.rate.add(bytes_done(change), Instant::now());
         self.latest = Some(change.clone());
+        self.gap_over();
         self.draw();
     }
 
-    /// Time passes, and the leader may have come or gone.
+    /// Time passes, and the leader may have gone.
     pub fn tick(&mut self, leader: &LeaderView) {
         let Some(latest) = &self.latest else { return };
-        let gap = leader.gone_for().filter(|gap| *gap >= GAP_SHOWN);
-        match (gap, self.gap_told) {
-            (Some(gap), told) => {
-                let text = format!("no leader for {}, tasks go on", TimeSpan(gap));
-                match &self.form {
-                    Form::Bar(bar) => bar.set_message(text),
-                    Form::Lines if told.is_none() => {
-                        note(&format!("{}: {text}", latest.job.job_id))
-                    }
-                    Form::Lines | Form::Nothing => {}
-                }
-                self.gap_told = self.gap_told.or(leader.none_since);
+        let Some(gap) = leader.gone_for().filter(|gap| *gap >= GAP_SHOWN) else {
+            match &self.form {
+                Form::Bar(bar) => bar.tick(),
+                Form::Lines if self.gap_told.is_none() => self.draw_line(),
+                Form::Lines | Form::Nothing => {}
             }
-            (None, Some(since)) => {
-                self.gap_told = None;
-                if matches!(self.form, Form::Lines) {
-                    note(&format!(
-                        "{}: seat {} leads (term {}), after {}",
-                        latest.job.job_id,
-                        latest.leader_seat,
-                        latest.term,
-                        TimeSpan(since.elapsed())
-                    ));
-                }
-                self.draw();
+            return;
+        };
+        let text = format!("no leader for {:.1} s, tasks go on", gap.as_secs_f64());
+        match &self.form {
+            Form::Bar(bar) => bar.set_message(text),
+            Form::Lines if self.gap_told.is_none() => {
+                note(&format!("{}: {text}", latest.job.job_id));
             }
-            (None, None) => {
-                if let Form::Bar(bar) = &self.form {
-                    bar.tick();
-                } else {
-                    self.draw();
-                }
-            }
+            Form::Lines | Form::Nothing => {}
+        }
+        self.gap_told = self.gap_told.or(leader.none_since);
+    }
+
+    /// A leader has spoken: tells of the gap before it, if one was told of.
+    fn gap_over(&mut self) {
+        let (Some(since), Some(change)) = (self.gap_told.take(), &self.latest) else {
+            return;
+        };
+        if matches!(self.form, Form::Lines) {
+            note(&format!(
+                "{}: seat {} leads (term {}), after {:.1} s without a leader",
+                change.job.job_id,
+                change.leader_seat,
+                change.term,
+                since.elapsed().as_secs_f64()
+            ));
         }
     }
 
@@ -129,7 +133,7 @@ impl Progress {
     fn draw_line(&mut self) {
         let Some(change) = &self.latest else { return };
         let job = &change.job;
-        let text = format!("{}: {}", job.job_id, tasks(job));
+        let text = format!("{} {}", tasks(job), job.reason);
         let due = self
             .last_line
             .is_none_or(|last| last.elapsed() >= LINE_INTERVAL);
@@ -143,10 +147,14 @@ impl Progress {
 
     fn describe(&self, change: &JobChange) -> String {
         let mut text = tasks(&change.job);
+        let waits = !change.job.reason.is_empty() && !change.job.state.is_final();
+        if waits && self.began.elapsed() >= WAIT_SHOWN {
+            text.push_str(&format!(", {}", change.job.reason));
+        }
         if let Some(rate) = self.rate.bytes_per_second() {
             text.push_str(&format!(", {}/s", ByteSize(rate)));
             if let Some(left) = time_left(change, rate) {
-                text.push_str(&format!(", about {} left", TimeSpan(left)));
+                text.push_str(&format!(", about {} left", TimeSpan(left).coarse()));
             }
         }
         text.push_str(&format!(", seat {} leads", change.leader_seat));
@@ -157,9 +165,9 @@ impl Progress {
 fn bar(painted: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
     let template = if painted {
-        "{prefix} {bar:24.cyan/dim} {wide_msg}"
+        "{prefix} {bar:16.cyan/dim} {wide_msg}"
     } else {
-        "{prefix} {bar:24} {wide_msg}"
+        "{prefix} {bar:16} {wide_msg}"
     };
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -194,9 +202,6 @@ fn tasks(job: &JobView) -> String {
     if job.attempts.lost > 0 {
         text.push_str(&format!(", {} lost", job.attempts.lost));
     }
-    if !job.reason.is_empty() && !job.state.is_final() {
-        text.push_str(&format!(", {}", job.reason));
-    }
     text
 }
 
@@ -225,7 +230,8 @@ fn position(change: &JobChange) -> u64 {
 
 fn time_left(change: &JobChange, rate: u64) -> Option<Duration> {
     let left = change.job.input_bytes.checked_sub(bytes_done(change))?;
-    (change.job.phase == "map" && left > 0 && rate > 0).then(|| Duration::from_secs(left / rate))
+    let seconds = left.checked_div(rate)?;
+    (change.job.phase == "map" && seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 /// Bytes per second over a window of the past.

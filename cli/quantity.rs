@@ -118,6 +118,7 @@ impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         match seconds {
+            0 if self.0.as_millis() < 100 => write!(f, "{}ms", self.0.as_millis()),
             0..10 => write!(f, "{:.1}s", self.0.as_secs_f64()),
             10..60 => write!(f, "{seconds}s"),
             60..3_600 => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),

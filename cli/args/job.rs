@@ -73,7 +73,13 @@ pub struct JobArgs {
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE")]
     pub params: Vec<Param>,
     /// Partitions, and so parts of the result
-    #[arg(long, value_name = "N", default_value_t = vivat_shared::job::REDUCERS_DEFAULT)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = vivat_shared::job::REDUCERS_DEFAULT,
+        value_parser = clap::value_parser!(u32)
+            .range(1..=i64::from(vivat_shared::limits::REDUCERS_MAX))
+    )]
     pub reducers: u32,
     /// A name for people
     #[arg(long, value_name = "TEXT")]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::args::{Cli, Given, Print, Rank};
-use crate::config::{ConfigFile, Entry, settable};
+use crate::config::{ConfigFile, Entry, key_of, settable};
 use crate::environment;
 use crate::failure::Failure;
 
@@ -82,7 +82,7 @@ fn collect(
         if let Some((values, origin)) = value(arg, at, file, given) {
             settings.push(Setting {
                 table: at.join("."),
-                key: arg.get_long().unwrap_or_default().to_owned(),
+                key: key_of(arg).unwrap_or_default().to_owned(),
                 values,
                 origin,
             });
@@ -120,8 +120,7 @@ fn value(
         };
         return Some((values, format!("environment {name}")));
     }
-    let in_file =
-        |entry: &&Entry| entry.table == table && Some(entry.key.as_str()) == arg.get_long();
+    let in_file = |entry: &&Entry| entry.table == table && Some(entry.key.as_str()) == key_of(arg);
     if let Some(entry) = file.entries.iter().find(in_file) {
         let path = file.path.as_deref().unwrap_or_else(|| "".as_ref());
         let origin = format!("{}:{}", path.display(), entry.line);
