@@ -46,56 +46,89 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
     Ok(())
 }
 
+/// As a plan has it: a star stays within a component and skips hidden files.
+const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
 /// The files of a pattern, as a plan would list them: a file of exactly that
 /// name, else what the glob matches, in order.
 fn expand(place: &Place, inputs: &mut Vec<OracleInput>) -> Result<(), Failure> {
     let path = PathBuf::from(&place.path);
-    let pattern = place.path.contains(['*', '?', '[']) && !path.exists();
-    if !pattern {
-        return add(path, place.display.clone(), inputs);
-    }
-    let unreadable = |detail: String| {
-        Failure::from(&FailureCause::InputUnreadable {
+    let not_found = || {
+        Failure::from(&FailureCause::InputNotFound {
             path: place.display.clone(),
-            detail,
         })
     };
-    let matches = glob::glob(&place.path)
+    if path.symlink_metadata().is_ok() {
+        return add(path, place.display.clone(), inputs);
+    }
+    let glob = Glob::of(place).ok_or_else(not_found)?;
+    let pattern = format!("{}{}", glob::Pattern::escape(glob.directory), glob.rest);
+    let matches = glob::glob_with(&pattern, GLOB_OPTIONS)
         .map_err(|error| Failure::usage(format!("{}: {error}", place.display)))?;
     let mut found = Vec::new();
     for path in matches {
-        found.push(path.map_err(|error| unreadable(error.to_string()))?);
+        found.push(path.map_err(|error| {
+            Failure::from(&FailureCause::InputUnreadable {
+                path: place.display.clone(),
+                detail: error.to_string(),
+            })
+        })?);
+    }
+    if found.is_empty() {
+        return Err(not_found());
     }
     found.sort();
-    let before = inputs.len();
     for path in found {
-        // A glob means the files that it matches, not the directories.
-        if !path.is_dir() {
-            let display = shown(place, &path);
-            add(path, display, inputs)?;
-        }
-    }
-    if inputs.len() == before {
-        return Err(Failure::from(&FailureCause::InputNotFound {
-            path: place.display.clone(),
-        }));
+        let display = glob.display_of(&path);
+        add(path, display, inputs)?;
     }
     Ok(())
 }
 
-/// A matched file as the user would write it: in the form of the pattern.
-fn shown(place: &Place, path: &Path) -> String {
-    let whole = path.to_string_lossy().into_owned();
-    if place.everyone || place.display.starts_with('/') {
-        return whole;
+/// A pattern taken apart. Glob characters in the directory that the user stands
+/// in were not typed: they mean themselves.
+struct Glob<'a> {
+    /// Absolute, above the first component with a glob.
+    directory: &'a str,
+    /// The same as the user wrote it.
+    display_directory: &'a str,
+    rest: &'a str,
+}
+
+impl<'a> Glob<'a> {
+    fn of(place: &'a Place) -> Option<Self> {
+        let (display_directory, rest) = split_at_glob(&place.display)?;
+        if let Some(directory) = place.path.strip_suffix(rest) {
+            return Some(Self {
+                directory,
+                display_directory,
+                rest,
+            });
+        }
+        let (directory, rest) = split_at_glob(&place.path)?;
+        Some(Self {
+            directory,
+            display_directory: directory,
+            rest,
+        })
     }
-    let directory = place
-        .path
-        .strip_suffix(place.display.trim_start_matches("./"));
-    match directory.and_then(|directory| whole.strip_prefix(directory)) {
-        Some(rest) => rest.to_owned(),
-        None => whole,
+
+    fn display_of(&self, path: &Path) -> String {
+        match path.strip_prefix(self.directory) {
+            Ok(rest) => format!("{}{}", self.display_directory, rest.display()),
+            Err(_) => path.display().to_string(),
+        }
     }
+}
+
+fn split_at_glob(path: &str) -> Option<(&str, &str)> {
+    let glob = path.find(['*', '?', '['])?;
+    let start = path[..glob].rfind('/').map_or(0, |slash| slash + 1);
+    Some(path.split_at(start))
 }
 
 fn add(path: PathBuf, display: String, inputs: &mut Vec<OracleInput>) -> Result<(), Failure> {
@@ -120,5 +153,31 @@ fn add(path: PathBuf, display: String, inputs: &mut Vec<OracleInput>) -> Result<
             inputs.push(OracleInput { path, display });
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matched_files_are_shown_in_the_form_that_was_typed() {
+        let directory = tempfile::tempdir().unwrap();
+        let books = directory.path().join("books[1]");
+        fs::create_dir(&books).unwrap();
+        for name in ["b.txt", "a.txt", ".hidden.txt", "a.csv"] {
+            fs::write(books.join(name), name).unwrap();
+        }
+        for (typed, first) in [("*.txt", "a.txt"), ("./*.txt", "./a.txt")] {
+            let place = Place::parse(typed, "input", &books).unwrap();
+            let mut inputs = Vec::new();
+            expand(&place, &mut inputs).unwrap();
+            assert_eq!(inputs.len(), 2, "{typed}");
+            assert_eq!(inputs[0].display, first);
+        }
+        let nothing = Place::parse("*.json", "input", &books).unwrap();
+        assert_eq!(expand(&nothing, &mut Vec::new()).unwrap_err().exit, 3);
+        let itself = Place::parse(".", "input", &books).unwrap();
+        assert_eq!(expand(&itself, &mut Vec::new()).unwrap_err().exit, 2);
     }
 }
