@@ -1,7 +1,7 @@
 //! One batch of segments from one holder: a stream, taken up again at the byte
 //! where it broke for as long as each try brings some.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+use vivat_engine::segment::FileRange;
 use vivat_engine::{SegmentError, SegmentReader};
 use vivat_proto::error::detail_of;
 use vivat_proto::v1;
@@ -255,16 +256,24 @@ impl Flight {
 }
 
 /// Reads a whole run, which proves it.
-fn check(piece: &Piece, partition: u32) -> Result<(), SegmentError> {
+pub(super) fn check(piece: &Piece, partition: u32) -> Result<(), SegmentError> {
     match piece {
         // The location said that there is something.
         Piece::Empty => check_run(std::io::empty(), partition),
         Piece::Memory(data) => check_run(&data[..], partition),
-        Piece::Local { path, .. } | Piece::Scratch { path, .. } => {
-            let file = std::fs::File::open(path).map_err(|source| SegmentError::Io { source })?;
-            check_run(std::io::BufReader::new(file), partition)
-        }
+        Piece::Local {
+            path,
+            offset,
+            bytes,
+        } => check_file(path, *offset, *bytes, partition),
+        Piece::Scratch { path, bytes } => check_file(path, 0, *bytes, partition),
     }
+}
+
+fn check_file(path: &Path, offset: u64, bytes: u64, partition: u32) -> Result<(), SegmentError> {
+    let range =
+        FileRange::open(path, offset, bytes).map_err(|source| SegmentError::Io { source })?;
+    check_run(std::io::BufReader::new(range), partition)
 }
 
 fn check_run(run: impl std::io::Read, partition: u32) -> Result<(), SegmentError> {

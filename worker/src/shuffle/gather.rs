@@ -179,6 +179,12 @@ impl Gather {
         batch
     }
 
+    /// Whether a segment was bad before, so that it must be proved before a
+    /// slot is given to the reduce again.
+    pub(super) fn is_doubted(&self, output: MapOutput) -> bool {
+        self.fetched.times_bad(output.map, output.attempt) > 0
+    }
+
     /// A segment came, whole and proved.
     pub(super) fn got(&mut self, output: MapOutput, piece: Piece) {
         if let Some(state) = self.maps.get_mut(output.map as usize) {

@@ -16,7 +16,7 @@ use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, Epoch, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 
 use super::fetched::{Fetched, Piece};
-use super::flight::{Arrival, Flight, Landing};
+use super::flight::{Arrival, Flight, Landing, check};
 use super::gather::{Complaint, Failure, Gather, MapOutput};
 use super::{Shuffle, locations};
 use crate::dir::WorkerDir;
@@ -164,6 +164,8 @@ impl Gathering {
         let (round, partition) = (self.grant.attempt.task.round, self.partition());
         let shuffle = self.shuffle.clone();
         if holder.worker == self.grant.worker.worker {
+            let doubt = |output| (output, self.gather.is_doubted(output));
+            let outputs = outputs.into_iter().map(doubt).collect();
             self.flights.spawn(async move {
                 let dir = shuffle.dir.clone();
                 for arrival in look_up(dir, round, partition, outputs).await {
@@ -274,15 +276,17 @@ fn map_attempt(round: RoundId, output: MapOutput) -> AttemptId {
     }
 }
 
-/// Segments of this very worker.
+/// Segments of this very worker. The reduce proves them as it reads them; those
+/// that it found bad before, in doubt, are proved here.
 async fn look_up(
     dir: Arc<WorkerDir>,
     round: RoundId,
     partition: u32,
-    outputs: Vec<MapOutput>,
+    outputs: Vec<(MapOutput, bool)>,
 ) -> Vec<Arrival> {
     let look = move || {
-        let one = |output| match local(&dir, map_attempt(round, output), partition) {
+        let one = |(output, in_doubt)| match local(&dir, map_attempt(round, output), partition) {
+            Ok(piece) if in_doubt && check(&piece, partition).is_err() => Arrival::Bad(output),
             Ok(piece) => Arrival::Got(output, piece),
             Err(failure) => Arrival::Failed(output, failure),
         };
