@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle as TaskHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use vivat_client::{ClientOptions, LeaderClient};
@@ -90,7 +90,7 @@ pub struct WorkerHandle {
     grace: Duration,
     stop: CancellationToken,
     /// The session's and the server's task.
-    tasks: Vec<TaskHandle<()>>,
+    tasks: TaskTracker,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -150,10 +150,10 @@ impl Worker {
             introduction,
             registered,
         };
-        let tasks = vec![
-            tokio::spawn(serve(server, incoming, stop.clone())),
-            tokio::spawn(run(session, crashed, stop.clone())),
-        ];
+        let tasks = TaskTracker::new();
+        tasks.spawn(serve(server, incoming, stop.clone()));
+        tasks.spawn(run(session, crashed, stop.clone()));
+        tasks.close();
         Ok(WorkerHandle {
             address,
             registered: watched,
@@ -180,12 +180,10 @@ impl WorkerHandle {
         self.registered.clone()
     }
 
-    /// Waits until it ends, which it does only after a panic of its own.
-    pub async fn join(&mut self) {
-        for task in &mut self.tasks {
-            // A panic was logged by its hook; the end is what counts.
-            let _ended = task.await;
-        }
+    /// Waits until it ends by itself, which it does only after a panic of its
+    /// own or when its socket fails.
+    pub async fn join(&self) {
+        self.tasks.wait().await;
     }
 
     /// Ends it: takes nothing new, hands back what has not started, waits for
@@ -202,10 +200,7 @@ impl WorkerHandle {
         self.core.change(Held::stop_all);
         self.core.end();
         self.stop.cancel();
-        for task in std::mem::take(&mut self.tasks) {
-            // Both end by the token.
-            let _ended = task.await;
-        }
+        self.tasks.wait().await;
         self.shuffle.ended().await;
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
@@ -277,6 +272,8 @@ fn listen(listen: Listen, host: Option<String>) -> Result<(TcpIncoming, String),
 }
 
 async fn serve(server: SegmentServer, incoming: TcpIncoming, stop: CancellationToken) {
+    // However it ends, the session ends with it, and the other way round.
+    let _both = stop.clone().drop_guard();
     let service = SegmentServiceServer::new(server)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -294,6 +291,7 @@ async fn serve(server: SegmentServer, incoming: TcpIncoming, stop: CancellationT
 }
 
 async fn run(session: Session, crashed: Vec<AttemptId>, stop: CancellationToken) {
+    let _both = stop.clone().drop_guard();
     tokio::select! {
         () = session.run(crashed) => {}
         () = stop.cancelled() => {}

@@ -4,11 +4,14 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use vivat_proto::v1;
 use vivat_shared::ids::{AttemptId, JobId};
 
-use super::{Registration, Session, SessionEnd, after_error, blocking};
+use super::{Registration, Session, SessionEnd, after_error};
+use crate::dir::WorkerDir;
+use crate::held::Held;
 
 const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Jobs asked about in one heartbeat; the rest are asked about when these went.
@@ -18,6 +21,8 @@ impl Session {
     pub(super) async fn beat(&self, registration: Registration) -> Result<Infallible, SessionEnd> {
         let mut ticks = tokio::time::interval(registration.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Deleting takes its time, and the lease does not wait for it.
+        let mut deleting = None;
         loop {
             ticks.tick().await;
             let request = self.heartbeat(registration);
@@ -30,7 +35,7 @@ impl Session {
                 )
                 .await;
             match answer {
-                Ok(answer) => self.obey(answer).await,
+                Ok(answer) => self.obey(answer, &mut deleting),
                 Err(error) => after_error("heartbeat", error).await?,
             }
         }
@@ -58,32 +63,32 @@ impl Session {
         }
     }
 
-    async fn obey(&self, answer: v1::HeartbeatResponse) {
+    fn obey(&self, answer: v1::HeartbeatResponse, deleting: &mut Option<JoinHandle<()>>) {
         let kill = attempts(answer.kill);
         if !kill.is_empty() {
             tracing::debug!(attempts = kill.len(), "told to stop attempts");
             self.core.change(|held| held.kill(&kill));
         }
-        if answer.ended_jobs.is_empty() {
+        let at_it = deleting.as_ref().is_some_and(|task| !task.is_finished());
+        if answer.ended_jobs.is_empty() || at_it {
             return;
         }
         // A job that something here still works for is asked about again.
-        let busy = self.core.look(crate::held::Held::busy_jobs);
+        let busy = self.core.look(Held::busy_jobs);
         let ended = answer.ended_jobs.into_iter().map(JobId);
         let free: Vec<JobId> = ended.filter(|job| !busy.contains(job)).collect();
         self.runner.forget_jobs(&free);
         let dir = self.dir.clone();
-        blocking(move || {
-            for job in free {
-                match dir.remove_job(job) {
-                    Ok(()) => tracing::debug!(job_id = %job, "files of an ended job deleted"),
-                    Err(error) => {
-                        tracing::warn!(job_id = %job, error = %error, "cannot delete files");
-                    }
-                }
-            }
-        })
-        .await;
+        *deleting = Some(tokio::task::spawn_blocking(move || delete(&dir, &free)));
+    }
+}
+
+fn delete(dir: &WorkerDir, ended: &[JobId]) {
+    for &job in ended {
+        match dir.remove_job(job) {
+            Ok(()) => tracing::debug!(job_id = %job, "files of an ended job deleted"),
+            Err(error) => tracing::warn!(job_id = %job, error = %error, "cannot delete files"),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod report;
 mod restore;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ impl Session {
             Err(end) = pull => end,
             Err(end) = self.report(registration) => end,
             Err(end) = self.beat(registration) => end,
+            never = self.watch_leader() => match never {},
         }
     }
 
@@ -176,7 +178,53 @@ impl Session {
         F: Fn(WorkerServiceClient<Channel>, Request<R>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
-        call_leader(&self.leader, budget, per_try, request, call).await
+        loop {
+            tokio::select! {
+                biased;
+                answer = call_leader(&self.leader, budget, per_try, request, &call) => {
+                    return answer;
+                }
+                // A leader that was stopped or cut off answers nothing, and
+                // need not be waited for once another call has found the next.
+                () = another_leader(&self.leader) => {}
+            }
+        }
+    }
+
+    /// Tells the operator what he would want to know; ends never.
+    async fn watch_leader(&self) -> Infallible {
+        let mut leadership = self.leader.leadership();
+        let mut leaderless = false;
+        loop {
+            let view = leadership.borrow_and_update().clone();
+            match (leaderless, view.none_since, view.endpoint) {
+                (false, Some(_), _) => {
+                    leaderless = true;
+                    tracing::warn!("no leader; what is held goes on");
+                }
+                (true, None, Some(leader)) => {
+                    leaderless = false;
+                    tracing::info!(leader, term = view.term, "leader found");
+                }
+                (false | true, _, _) => {}
+            }
+            if leadership.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Returns when another master leads than when it was called.
+pub(crate) async fn another_leader(leader: &LeaderClient) {
+    let mut leadership = leader.leadership();
+    let before = leadership.borrow().endpoint.clone();
+    let another = leadership
+        .wait_for(|view| view.endpoint.is_some() && view.endpoint != before)
+        .await
+        .is_ok();
+    if !another {
+        std::future::pending::<()>().await;
     }
 }
 

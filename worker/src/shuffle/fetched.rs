@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use vivat_engine::{SegmentData, SegmentSource};
 
 /// Where the segment of one map task is now.
@@ -73,6 +74,8 @@ pub(crate) struct Fetched {
     missing: usize,
     /// How often the segment of a map attempt arrived and was bad.
     bad: HashMap<(u32, u16), u32>,
+    /// The right to hold segments in memory, until the reduce is done.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Fetched {
@@ -81,7 +84,12 @@ impl Fetched {
             pieces: vec![None; maps as usize],
             missing: maps as usize,
             bad: HashMap::new(),
+            turn: None,
         }
+    }
+
+    pub(super) fn maps(&self) -> usize {
+        self.pieces.len()
     }
 
     /// Segments in the order of their maps, those that are empty left out.
@@ -100,6 +108,15 @@ impl Fetched {
         self.pieces
             .iter()
             .flatten()
+            .map(|(_, piece)| piece.bytes())
+            .sum()
+    }
+
+    /// Bytes of them that are in memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let pieces = self.pieces.iter().flatten();
+        pieces
+            .filter(|(_, piece)| matches!(piece, Piece::Memory(_)))
             .map(|(_, piece)| piece.bytes())
             .sum()
     }

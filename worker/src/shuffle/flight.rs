@@ -367,3 +367,7 @@ fn failure_of(status: &Status) -> Failure {
         | None => Failure::Unreachable,
     }
 }
+
+#[cfg(test)]
+#[path = "flight_tests.rs"]
+mod tests;

@@ -65,10 +65,10 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(maps: u32, fetched: Option<Fetched>) -> Self {
+    pub(super) fn new(fetched: Fetched) -> Self {
         Self {
-            fetched: fetched.unwrap_or_else(|| Fetched::none_of(maps)),
-            maps: vec![MapState::default(); maps as usize],
+            maps: vec![MapState::default(); fetched.maps()],
+            fetched,
             queues: HashMap::new(),
             retries: BinaryHeap::new(),
         }

@@ -36,7 +36,7 @@ fn batch(gather: &mut Gather) -> Option<Vec<MapOutput>> {
 
 #[test]
 fn location_that_is_told_again_is_asked_once() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     gather.located(at(0, 1, 1));
     assert_eq!(batch(&mut gather), Some(vec![output(0, 1)]));
@@ -49,7 +49,7 @@ fn location_that_is_told_again_is_asked_once() {
 
 #[test]
 fn segments_of_one_holder_travel_together_and_it_is_not_asked_twice_at_once() {
-    let mut gather = Gather::new(4, None);
+    let mut gather = Gather::new(Fetched::none_of(4));
     for map in 0..4 {
         gather.located(at(map, 1, map % 2));
     }
@@ -61,7 +61,7 @@ fn segments_of_one_holder_travel_together_and_it_is_not_asked_twice_at_once() {
 
 #[test]
 fn empty_segment_is_there_without_being_asked_for() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     let size = SizeCode::EMPTY;
     gather.located(SegmentLocation {
         size,
@@ -73,7 +73,7 @@ fn empty_segment_is_there_without_being_asked_for() {
 
 #[test]
 fn leader_is_told_after_three_tries_and_again_no_sooner_than_two_seconds_later() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     let mut now = Instant::now();
     gather.located(at(0, 1, 1));
     let mut complaints = Vec::new();
@@ -97,7 +97,7 @@ fn leader_is_told_after_three_tries_and_again_no_sooner_than_two_seconds_later()
 
 #[test]
 fn segment_that_its_holder_does_not_have_is_reported_at_once() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     batch(&mut gather);
     let complaint = gather.failed(output(0, 1), holder(1), Failure::Gone, Instant::now());
@@ -106,7 +106,7 @@ fn segment_that_its_holder_does_not_have_is_reported_at_once() {
 
 #[test]
 fn damaged_segment_is_fetched_once_more_and_then_gone() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     batch(&mut gather);
     let now = Instant::now();
@@ -118,13 +118,13 @@ fn damaged_segment_is_fetched_once_more_and_then_gone() {
 
 #[test]
 fn segment_found_bad_by_the_reduce_counts_as_its_first_damage() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     batch(&mut gather);
     gather.got(output(0, 1), piece());
     let mut fetched = gather.into_fetched();
     fetched.give_up(0);
-    let mut gather = Gather::new(1, Some(fetched));
+    let mut gather = Gather::new(fetched);
     assert!(!gather.is_complete());
     gather.located(at(0, 1, 1));
     batch(&mut gather);
@@ -134,7 +134,7 @@ fn segment_found_bad_by_the_reduce_counts_as_its_first_damage() {
 
 #[test]
 fn map_that_ran_again_is_fetched_from_where_it_is_now() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     batch(&mut gather);
     gather.lost(output(0, 1));
@@ -148,7 +148,7 @@ fn map_that_ran_again_is_fetched_from_where_it_is_now() {
 
 #[test]
 fn lost_segment_is_not_asked_for_until_it_is_located_again() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     gather.lost(output(0, 1));
     assert_eq!(batch(&mut gather), None);
@@ -160,7 +160,7 @@ fn lost_segment_is_not_asked_for_until_it_is_located_again() {
 
 #[test]
 fn worker_that_restarted_serves_the_same_attempt_under_its_new_epoch() {
-    let mut gather = Gather::new(1, None);
+    let mut gather = Gather::new(Fetched::none_of(1));
     gather.located(at(0, 1, 1));
     batch(&mut gather);
     let now = Instant::now();

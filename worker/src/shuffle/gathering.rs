@@ -46,23 +46,25 @@ struct Gathering {
 impl Shuffle {
     /// Gathers, and hands the reduce to the slots or reports why it cannot be.
     pub(super) async fn gather(self: &Arc<Self>, grant: &Arc<Grant>, fetched: Option<Fetched>) {
-        // The semaphore is never closed.
-        let Ok(_turn) = self.turns.acquire().await else {
-            return;
-        };
         let Work::Reduce { maps } = grant.work else {
             return;
         };
+        let mut fetched = fetched.unwrap_or_else(|| Fetched::none_of(maps));
+        if fetched.turn.is_none() {
+            // The semaphore is never closed.
+            fetched.turn = self.turns.clone().acquire_owned().await.ok();
+        }
         let attempt = grant.attempt;
+        let memory_left_bytes = MEMORY_BYTES_MAX.saturating_sub(fetched.memory_bytes());
         let (arrivals, arriving) = mpsc::channel(QUEUE_MAX);
         let gathering = Gathering {
             shuffle: self.clone(),
             grant: grant.clone(),
-            gather: Gather::new(maps, fetched),
+            gather: Gather::new(fetched),
             addresses: HashMap::new(),
             landing: Landing {
                 scratch: self.dir.scratch_path(attempt),
-                memory_left_bytes: Arc::new(AtomicU64::new(MEMORY_BYTES_MAX)),
+                memory_left_bytes: Arc::new(AtomicU64::new(memory_left_bytes)),
             },
             flights: JoinSet::new(),
             asked: HashSet::new(),

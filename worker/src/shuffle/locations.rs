@@ -9,6 +9,8 @@ use tonic::Request;
 use vivat_client::{ClientError, LeaderClient};
 use vivat_proto::v1;
 
+use crate::session::another_leader;
+
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 const SEARCH_BUDGET: Duration = Duration::from_secs(30);
 /// After a refusal: the attempt is not granted any more, and the order to stop
@@ -37,7 +39,16 @@ pub(super) async fn follow(
         match subscribed {
             Ok(stream) => {
                 let mut stream = stream.into_inner();
-                while let Ok(Some(update)) = stream.message().await {
+                let another = another_leader(&leader);
+                tokio::pin!(another);
+                loop {
+                    let message = tokio::select! {
+                        message = stream.message() => message,
+                        () = &mut another => break,
+                    };
+                    let Ok(Some(update)) = message else {
+                        break;
+                    };
                     if updates.send(update).await.is_err() {
                         return;
                     }

@@ -32,7 +32,8 @@ use holders::Holders;
 
 /// Streams from other workers at once, over all reduces.
 const STREAMS_MAX: usize = 8;
-/// Reduces that gather at once, per slot; the others wait their turn.
+/// Reduces that gather or hold what they gathered, per slot; the others wait
+/// their turn. With the memory of one gathering this bounds that of all.
 const GATHERING_PER_SLOT: usize = 4;
 
 /// What all gatherings of a worker share.
@@ -43,7 +44,7 @@ pub(crate) struct Shuffle {
     leader: LeaderClient,
     holders: Holders,
     streams: Semaphore,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -62,7 +63,7 @@ impl Shuffle {
             leader,
             holders: Holders::default(),
             streams: Semaphore::new(STREAMS_MAX),
-            turns: Semaphore::new(slots as usize * GATHERING_PER_SLOT),
+            turns: Arc::new(Semaphore::new(slots as usize * GATHERING_PER_SLOT)),
             tasks: TaskTracker::new(),
             runtime,
         }
