@@ -182,7 +182,7 @@ impl WorkerHandle {
 
     /// Waits until it ends by itself, which it does only after a panic of its
     /// own or when its socket fails.
-    pub async fn join(&self) {
+    pub async fn join(&mut self) {
         self.tasks.wait().await;
     }
 

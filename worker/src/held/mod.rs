@@ -13,67 +13,23 @@
 //! report; only an order or a new registration takes it away. It decides and
 //! neither waits nor does I/O: threads and loops around it carry that out.
 
+mod grant;
 mod rate;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio_util::sync::CancellationToken;
-use vivat_engine::{CancelFlag, Progress};
 use vivat_shared::attempt::{Outcome, Work};
-use vivat_shared::ids::{AttemptId, ClusterId, JobId, WorkerEpoch};
-use vivat_shared::job::JobSpec;
+use vivat_shared::ids::{AttemptId, JobId};
 
 use crate::shuffle::Fetched;
+pub(crate) use grant::{Grant, Room, SlotKind};
 use rate::Rate;
 
 /// Reduces that may gather segments, per slot, before those beyond count as
 /// waiting work: enough to keep the network busy while a slot reduces.
 const FETCHING_PER_SLOT: u32 = 4;
-
-/// A granted attempt with all that is needed to run it. Never changes.
-#[derive(Debug)]
-pub(crate) struct Grant {
-    pub(crate) attempt: AttemptId,
-    pub(crate) work: Work,
-    pub(crate) spec: Arc<JobSpec>,
-    /// Under which registration it was granted.
-    pub(crate) worker: WorkerEpoch,
-    pub(crate) cluster: ClusterId,
-    pub(crate) progress: Progress,
-    /// For the thread that runs it.
-    pub(crate) cancel: CancelFlag,
-    /// For the tasks that gather its segments.
-    pub(crate) stopped: CancellationToken,
-}
-
-impl Grant {
-    /// Asks everything that works on it to stop.
-    pub(crate) fn stop(&self) {
-        self.cancel.cancel();
-        self.stopped.cancel();
-    }
-}
-
-/// Which of the slots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SlotKind {
-    /// For plan and commit, so that no job's end waits behind a task.
-    Control,
-    /// For maps and reduces.
-    Task,
-}
-
-impl SlotKind {
-    fn of(attempt: AttemptId) -> Self {
-        if attempt.task.kind.is_control() {
-            Self::Control
-        } else {
-            Self::Task
-        }
-    }
-}
 
 /// What a slot takes up.
 #[derive(Debug)]
@@ -96,23 +52,6 @@ enum Phase {
 struct Entry {
     grant: Arc<Grant>,
     phase: Phase,
-}
-
-/// What the next pull asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
-    pub(crate) want: u32,
-    pub(crate) control_free: bool,
-}
-
-impl Room {
-    /// Whether a pull that asked for `self` should be given up for one that
-    /// asks for `now`: it would miss work that there is room for.
-    pub(crate) fn is_outgrown_by(self, now: Self, slots: u32) -> bool {
-        (now.control_free && !self.control_free)
-            || (now.want > 0 && self.want == 0)
-            || now.want >= self.want.saturating_add(slots.max(8))
-    }
 }
 
 /// The set.

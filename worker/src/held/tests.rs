@@ -2,9 +2,11 @@
 
 use super::*;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use vivat_engine::{CancelFlag, Progress};
 use vivat_shared::attempt::{InputFile, SplitRange};
-use vivat_shared::ids::{Epoch, WorkerId};
-use vivat_shared::job::{InputFormat, OutputLocation, Policy, Visibility};
+use vivat_shared::ids::{ClusterId, Epoch, WorkerEpoch, WorkerId};
+use vivat_shared::job::{InputFormat, JobSpec, OutputLocation, Policy, Visibility};
 
 fn id(text: &str) -> AttemptId {
     text.parse().unwrap()
