@@ -10,6 +10,10 @@ use crate::args::Command;
 use crate::failure::Failure;
 
 const VARIABLE: &str = "VIVAT_LOG";
+/// What an operator wants to be told. openraft warns at every try to reach a
+/// dead master, which our own lines say once.
+const TELLING: &str =
+    "warn,openraft=error,vivat=info,vivat_master=info,vivat_worker=info,vivat_client=info";
 
 /// Begins to log, as this command should.
 ///
@@ -40,9 +44,9 @@ pub fn start(command: &Command, verbose: u8, painted: bool) -> Result<(), Failur
 fn usual(command: &Command, verbose: u8) -> &'static str {
     let is_process = matches!(command, Command::Master(_) | Command::Worker(_));
     match (is_process, verbose) {
-        (true, 0) => "warn,vivat=info,vivat_master=info,vivat_worker=info,vivat_client=info",
+        (true, 0) => TELLING,
         (false, 0) => "off",
-        (false, 1) => "warn,vivat=info,vivat_master=info,vivat_worker=info,vivat_client=info",
+        (false, 1) => TELLING,
         (true, 1) | (false, 2) => {
             "info,vivat=debug,vivat_master=debug,vivat_worker=debug,vivat_client=debug,\
              vivat_engine=debug"

@@ -19,7 +19,6 @@ use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
     name = "vivat",
     version,
     about = "MapReduce that outlives its master",
-    propagate_version = true,
     max_term_width = 100,
     after_help = "Examples:\n  vivat run word-count data/*.txt\n  vivat dev\n  \
         vivat submit word-count data/*.txt --output out/words --cluster 127.0.0.1:7070\n\n\

@@ -1,6 +1,6 @@
 //! `vivat run`: a job from start to end, and its result.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vivat_client::{LeaderClient, host};
@@ -121,7 +121,7 @@ impl Run<'_> {
         } else {
             &job.output_path
         };
-        output::print_parts(Path::new(place))
+        print_result(PathBuf::from(place), interrupt).await
     }
 
     /// The job's end. A job in the foreground does not outlive Ctrl-C.
@@ -153,6 +153,16 @@ impl Run<'_> {
             .hint("it ended with the cluster inside this process; with --cluster it would go on")),
             Ended::TimedOut => end_of(job, self.timeout, Ended::TimedOut),
         }
+    }
+}
+
+/// Prints on a thread of its own: whoever reads may be slow, and Ctrl-C must
+/// end that too.
+async fn print_result(place: PathBuf, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    let printing = tokio::task::spawn_blocking(move || output::print_parts(&place));
+    tokio::select! {
+        printed = printing => printed.unwrap_or_else(|_| Err(Failure::failed("printing failed"))),
+        () = interrupt.wait() => Err(interrupted("printing")),
     }
 }
 
