@@ -43,7 +43,8 @@ impl PlanWriter {
     }
 
     /// Adds a file with its splits; `send` gets each chunk that becomes full,
-    /// with its number. An empty file has no splits.
+    /// with its number. An empty file is one empty split: a program may have a
+    /// word to say of every file (`grep count=true`).
     pub(crate) fn add<E: From<FailureCause>>(
         &mut self,
         file: InputFile,
@@ -59,7 +60,7 @@ impl PlanWriter {
         self.chunk.files.push(file);
         self.sums.files += 1;
         let mut offset = 0;
-        while offset < bytes {
+        loop {
             let split = SplitRange {
                 file: index,
                 offset,
@@ -78,8 +79,10 @@ impl PlanWriter {
             offset += split.bytes;
             self.chunk.splits.push(split);
             self.sums.splits += 1;
+            if offset >= bytes {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Hands out the last chunk and returns what the plan came to.

@@ -124,7 +124,7 @@ fn cut(
 }
 
 #[test]
-fn splits_cover_each_file_once_and_an_empty_file_has_none() {
+fn splits_cover_each_file_once_and_an_empty_file_has_an_empty_one() {
     let (chunks, sums) = cut(
         InputFormat::Text,
         10,
@@ -135,8 +135,11 @@ fn splits_cover_each_file_once_and_an_empty_file_has_none() {
         .iter()
         .map(|split| (split.file, split.offset, split.bytes))
         .collect();
-    assert_eq!(ranges, [(0, 0, 10), (0, 10, 10), (0, 20, 5), (2, 0, 10)]);
-    assert_eq!((sums.files, sums.splits, sums.chunks), (3, 4, 1));
+    assert_eq!(
+        ranges,
+        [(0, 0, 10), (0, 10, 10), (0, 20, 5), (1, 0, 0), (2, 0, 10)]
+    );
+    assert_eq!((sums.files, sums.splits, sums.chunks), (3, 5, 1));
 }
 
 #[test]
@@ -164,9 +167,9 @@ fn every_chunk_of_a_large_plan_fits_and_the_sum_is_that_of_all() {
 }
 
 #[test]
-fn plan_without_input_bytes_has_files_and_no_splits() {
+fn plan_of_an_empty_file_has_one_split_and_of_nothing_none() {
     let (chunks, sums) = cut(InputFormat::Text, 10, vec![file("empty", 0)]);
-    assert_eq!((chunks.len(), sums.splits), (1, 0));
+    assert_eq!((chunks.len(), sums.splits), (1, 1));
     let (chunks, sums) = cut(InputFormat::Text, 10, Vec::new());
     assert_eq!((chunks.len(), sums), (0, splits::PlanSums::default()));
 }
