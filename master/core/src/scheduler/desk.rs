@@ -339,8 +339,14 @@ fn has_place(room: &Room<'_>, want: &Want<'_>) -> bool {
     let key = (want.job.id, want.task.kind);
     let placed = room.placed.get(&key).copied().unwrap_or(0);
     let early_max = room.worker.info.slots * EARLY_REDUCES_PER_SLOT;
+    let held_max = match want.task.kind {
+        TaskKind::Reduce => room.worker.reduces_held_max(),
+        TaskKind::Plan | TaskKind::Map | TaskKind::Close | TaskKind::Commit => {
+            room.worker.held_max()
+        }
+    };
     room.want > 0
-        && room.held < room.worker.held_max()
+        && room.held < held_max
         && placed < share
         && !(want.early && room.early_reduces >= early_max)
 }

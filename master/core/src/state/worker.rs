@@ -61,6 +61,15 @@ impl Worker {
         self.info.slots.saturating_mul(per_slot).saturating_add(1)
     }
 
+    /// The most that it may hold when it is given another reduce. The rest of
+    /// [`Self::held_max`] is for maps: reduces that wait for a lost map must
+    /// leave room for that map to run again.
+    #[must_use]
+    pub fn reduces_held_max(&self) -> u32 {
+        self.held_max()
+            .saturating_sub(self.info.slots.saturating_add(1))
+    }
+
     /// What it is granted.
     #[must_use]
     pub fn held(&self) -> u32 {
