@@ -39,21 +39,26 @@ pub async fn watch_core<S: LogStore>(inner: Arc<Inner>, store: Arc<S>) {
             changed
         });
         if let Err(error) = &now.running_state {
-            report_core(&inner, error.to_string());
+            report_core(&inner, &*store, error.to_string());
             return;
         }
         note_membership(&inner, &now).await;
         purge(&inner, &*store, &now).await;
         if metrics.changed().await.is_err() {
-            report_core(&inner, "it ended without a word".to_owned());
+            report_core(&inner, &*store, "it ended without a word".to_owned());
             return;
         }
     }
 }
 
-fn report_core(inner: &Inner, problem: String) {
+fn report_core<S: LogStore>(inner: &Inner, store: &S, problem: String) {
     inner.leadership.send_modify(|last| last.is_leader = false);
-    inner.report_fatal(FatalReason::Core { problem });
+    // A core that died of its disk says less of it than the disk does.
+    let reason = match store.failure().borrow().clone() {
+        Some(error) => FatalReason::Storage(error),
+        None => FatalReason::Core { problem },
+    };
+    inner.report_fatal(reason);
 }
 
 fn leadership(metrics: &RaftMetrics<TypeConfig>) -> Leadership {

@@ -170,8 +170,13 @@ impl Handle {
     /// it cannot serve.
     #[must_use]
     pub fn quorum_acked_ago(&self) -> Option<Duration> {
-        let acked = self.inner.raft.metrics().borrow_watched().last_quorum_acked;
-        acked.map(|at| at.elapsed())
+        let metrics = self.inner.metrics();
+        // A single voter is its own quorum, and openraft never asks itself.
+        let voters = metrics.membership_config.membership().voter_ids().count();
+        if voters == 1 && metrics.state == ServerState::Leader {
+            return Some(Duration::ZERO);
+        }
+        metrics.last_quorum_acked.map(|at| at.elapsed())
     }
 
     /// The lease of a leader: the longest election timeout.

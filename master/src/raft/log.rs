@@ -45,6 +45,31 @@ impl<S: LogStore> RaftLog<S> {
         Ok(voted || purged || !self.store.range().is_empty())
     }
 
+    /// Finds what a database loses when it cuts off a damaged end: what was
+    /// committed is never truncated, and what was purged is in a snapshot.
+    pub fn find_loss(&self, snapshot_index: Option<u64>) -> Result<Option<String>, io::Error> {
+        let committed = self.read_meta::<LogId>(MetaKey::Committed)?;
+        let purged = self.read_meta::<LogId>(MetaKey::Purged)?;
+        let next = self.store.range().end;
+        if let Some(committed) = committed
+            && committed.index >= next
+        {
+            return Ok(Some(format!(
+                "entry {} was committed, and the log ends before {next}",
+                committed.index
+            )));
+        }
+        if let Some(purged) = purged
+            && snapshot_index.is_none_or(|snapshot| snapshot < purged.index)
+        {
+            return Ok(Some(format!(
+                "entries up to {} are purged, and the newest snapshot ends at {snapshot_index:?}",
+                purged.index
+            )));
+        }
+        Ok(None)
+    }
+
     async fn read(&self, range: std::ops::Range<u64>) -> Result<Vec<Entry>, io::Error> {
         let records = match self.store.read_cached(range.clone()) {
             Some(records) => records,
@@ -115,8 +140,7 @@ impl<S: LogStore> RaftLogStorage<TypeConfig> for RaftLog<S> {
             // The core may have stopped while it waited.
             let _ = sender.send(outcome);
         };
-        self.store
-            .save_meta(MetaKey::Vote, encode(vote), Box::new(done));
+        self.store.save_vote(encode(vote), Box::new(done));
         receiver
             .await
             .map_err(io::Error::other)?
@@ -125,9 +149,7 @@ impl<S: LogStore> RaftLogStorage<TypeConfig> for RaftLog<S> {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         if let Some(committed) = committed {
-            let value = encode(&committed);
-            self.store
-                .save_meta(MetaKey::Committed, value, Box::new(|_| {}));
+            self.store.save_committed(encode(&committed));
         }
         Ok(())
     }

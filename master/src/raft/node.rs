@@ -166,6 +166,8 @@ struct Disk {
     log: Arc<SledLog>,
     snapshots: SnapshotFiles,
     identity: Option<Identity>,
+    /// Whether Raft has a log or a vote.
+    initialized: bool,
 }
 
 fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
@@ -186,47 +188,52 @@ fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
         });
     }
     let snapshots = SnapshotFiles::open(&dir.join("snapshots")).map_err(failed)?;
-    snapshots.newest().map_err(failed)?;
-    let log = SledLog::open(&dir.join("log")).map_err(failed)?;
+    let newest = snapshots.newest().map_err(failed)?;
+    let path = dir.join("log");
+    // The log is the last to be closed.
+    let log = Arc::new(SledLog::open(&path).map_err(failed)?.holding(lock));
+    let raft_log = RaftLog::new(Arc::clone(&log));
+    let initialized = raft_log.is_initialized().map_err(io("read the vote"))?;
+    let loss = raft_log.find_loss(newest.map(|snapshot| snapshot.index));
+    let loss = match loss.map_err(io("read the log's marks"))? {
+        None if initialized && identity.is_none() => Some("it has no identity beside it".into()),
+        found => found,
+    };
+    if let Some(problem) = loss {
+        return Err(failed(StorageError::Damaged {
+            what: "the raft log",
+            path,
+            problem,
+        }));
+    }
     Ok(Disk {
-        // The log is the last to be closed.
-        log: Arc::new(log.holding(lock)),
+        log,
         snapshots,
         identity,
+        initialized,
     })
 }
 
 async fn start(config: NodeConfig) -> Result<Handle, StartError> {
-    let openraft_config = settings::openraft_config(&config.timing, &config.limits);
-    let openraft_config = Arc::new(openraft_config.map_err(StartError::Config)?);
     let (seat, dir) = (config.seat, config.dir.clone());
     let disk = tokio::task::spawn_blocking(move || open_disk(seat, dir))
         .await
         .map_err(|error| StartError::Raft {
             problem: error.to_string(),
         })??;
-    let log = RaftLog::new(Arc::clone(&disk.log));
-    let initialized = log.is_initialized().map_err(io("read the vote"))?;
-    if initialized && disk.identity.is_none() {
-        let source = StorageError::Damaged {
-            what: "identity",
-            path: config.dir.clone(),
-            problem: "it is missing beside a log".to_owned(),
-        };
-        return Err(StartError::DiskDamaged { seat, source });
-    }
-
     let (fatal, _) = watch::channel(None);
     let running = Arc::new(OnceLock::new());
     let local = Arc::new(Local::new(
         seat,
-        config.dir.clone(),
-        config.client_address.clone(),
-        config.http_address.clone(),
+        config.dir,
+        config.client_address,
+        config.http_address,
         disk.identity,
-        initialized,
+        disk.initialized,
     ));
     let peers = Arc::new(Peers::new(seat, config.peers.clone()));
+    // Before anything else: the peers' first questions must not meet a closed
+    // port.
     serve(
         config.raft_listener,
         Arc::clone(&local),
@@ -234,53 +241,79 @@ async fn start(config: NodeConfig) -> Result<Handle, StartError> {
         fatal.clone(),
     )?;
     let identity = bootstrap::form(&local, &peers).await?;
+    let parts = Parts {
+        identity,
+        local,
+        peers,
+        fatal,
+        timing: config.timing,
+        limits: config.limits,
+    };
+    let (inner, log) = run(parts, disk, &running).await?;
+    tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*log));
+    tokio::spawn(duties::watch_core(Arc::clone(&inner), log));
+    tokio::spawn(duties::compare_hashes(Arc::clone(&inner)));
+    if identity.stage == Stage::Formed {
+        initialize(&inner.raft, &config.peers).await?;
+    }
+    Ok(Handle { inner })
+}
 
+/// What Raft is put together from.
+struct Parts {
+    identity: Identity,
+    local: Arc<Local>,
+    peers: Arc<Peers>,
+    fatal: watch::Sender<Option<FatalReason>>,
+    timing: Timing,
+    limits: RaftLimits,
+}
+
+async fn run(
+    parts: Parts,
+    disk: Disk,
+    running: &OnceLock<Running>,
+) -> Result<(Arc<Inner>, Arc<SledLog>), StartError> {
+    let target = Target {
+        cluster_id: parts.identity.cluster_id,
+        node_id: parts.identity.node_id,
+    };
+    let config = settings::openraft_config(&parts.timing, &parts.limits);
+    let config = Arc::new(config.map_err(StartError::Config)?);
     let shared = Arc::new(Shared::new());
-    let network = Network::new(
-        identity.cluster_id,
-        Arc::clone(&peers),
-        config.timing.lease(),
-    );
+    let peers = Arc::clone(&parts.peers);
+    let network = Network::new(target.cluster_id, peers, parts.timing.lease());
+    let log = RaftLog::new(Arc::clone(&disk.log));
     let machine = Machine::new(Arc::clone(&shared), disk.snapshots);
-    let raft = OurRaft::build(identity.node_id.0, openraft_config, network, log, machine)
+    let raft = OurRaft::build(target.node_id.0, config, network, log, machine)
         .await
         .map_err(|error| refused(&error))?;
-    let target = Target {
-        cluster_id: identity.cluster_id,
-        node_id: identity.node_id,
-    };
-    let permits = usize::try_from(config.limits.in_flight_max).unwrap_or(Semaphore::MAX_PERMITS);
+    let permits = usize::try_from(parts.limits.in_flight_max).unwrap_or(Semaphore::MAX_PERMITS);
     let inner = Arc::new(Inner {
-        identity,
+        identity: parts.identity,
         raft: raft.clone(),
         shared,
-        peers: Arc::clone(&peers),
-        local: Arc::clone(&local),
+        peers: parts.peers,
+        local: Arc::clone(&parts.local),
         runtime: tokio::runtime::Handle::current(),
         in_flight: Arc::new(Semaphore::new(permits)),
         leadership: watch::channel(Leadership::default()).0,
-        fatal,
+        fatal: parts.fatal,
         stopping: AtomicBool::new(false),
-        timing: config.timing,
-        limits: config.limits,
+        timing: parts.timing,
+        limits: parts.limits,
     });
     let described = Arc::downgrade(&inner);
-    local.set_raft(Box::new(move || {
+    parts.local.set_raft(Box::new(move || {
         described.upgrade().map(|inner| inner.describe())
     }));
-    // Set once, here.
+    // Set once, here. Calls are answered from now on, and the core runs next.
     let _ = running.set(Running {
         target,
         raft: raft.clone(),
     });
     raft.run();
-    tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*disk.log));
-    tokio::spawn(duties::watch_core(Arc::clone(&inner), disk.log));
-    tokio::spawn(duties::compare_hashes(Arc::clone(&inner)));
-    if identity.stage == Stage::Formed {
-        initialize(&raft, &config.peers).await?;
-    }
-    Ok(Handle { inner })
+    Ok((inner, disk.log))
 }
 
 /// Puts the first membership in the log, once.

@@ -219,14 +219,12 @@ impl LogStore for MemoryLog {
         self.write(Write::Purge { upto, mark }, None);
     }
 
-    fn save_meta(&self, key: MetaKey, value: Bytes, done: Done) {
-        match key {
-            MetaKey::Vote | MetaKey::Purged => self.write(Write::Meta(key, value), Some(done)),
-            MetaKey::Committed => {
-                self.write(Write::Meta(key, value), None);
-                done(Ok(()));
-            }
-        }
+    fn save_vote(&self, vote: Bytes, done: Done) {
+        self.write(Write::Meta(MetaKey::Vote, vote), Some(done));
+    }
+
+    fn save_committed(&self, committed: Bytes) {
+        self.write(Write::Meta(MetaKey::Committed, committed), None);
     }
 
     fn meta(&self, key: MetaKey) -> Option<Bytes> {

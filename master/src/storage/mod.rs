@@ -82,9 +82,12 @@ pub trait LogStore: Send + Sync + 'static {
     /// under [`MetaKey::Purged`].
     fn purge(&self, upto: u64, mark: Bytes);
 
-    /// Sets a value; `done` when it is durable. [`MetaKey::Committed`] is
-    /// never waited for: its `done` is called at once.
-    fn save_meta(&self, key: MetaKey, value: Bytes, done: Done);
+    /// Keeps Raft's vote.
+    fn save_vote(&self, vote: Bytes, done: Done);
+
+    /// Keeps a hint where the commit is. It is never ahead of the records, and
+    /// may be lost.
+    fn save_committed(&self, committed: Bytes);
 
     /// A value, if it was ever set.
     fn meta(&self, key: MetaKey) -> Option<Bytes>;

@@ -3,6 +3,7 @@
 use super::super::MetaKey;
 
 pub const FORMAT: &str = "format";
+pub const PROGRESS: &str = "progress";
 pub const VOTE: &str = "vote";
 pub const PURGED: &str = "purged";
 pub const COMMITTED: &str = "committed";

@@ -3,44 +3,36 @@
 //! sled 0.34 is a beta that its author no longer maintains. So it holds
 //! nothing but the log, the vote and two marks, all checked by checksums of
 //! our own and read whole at every start; what does not open or does not
-//! decode is a lost disk, never something to repair; and its flush is not
-//! trusted (see `writer`).
+//! decode is a lost disk, never something to repair; its flush is not trusted
+//! (see `writer`); and neither is its recovery, which takes a damaged byte for
+//! the end of the log and drops what follows (see `progress`).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fs::OpenOptions;
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use sled::{Db, Tree};
+use sled::Tree;
 use tokio::sync::watch;
 
 use self::chunks::Assembler;
 use self::index::Index;
 use self::writer::{Job, Writer};
-use super::durable_file::{create_directory, io, sync_directory};
+use super::durable_file::io;
 use super::{DirLock, Done, LogStore, MetaKey, Record, StorageError};
 
 mod chunks;
 mod index;
 mod meta;
+mod progress;
+mod recover;
 mod writer;
 
-/// The version of everything in this folder.
-const FORMAT: u32 = 1;
-/// sled's page cache; what is read often is cached above it.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// sled's own thread syncs and collects garbage this often.
-const BACKGROUND_FLUSH_MS: u64 = 500;
 /// Writes that may wait. Raft's own bounds are far below it.
 const JOBS_MAX: usize = 8_192;
-/// The file in sled's directory that holds the data.
-const DATA_FILE: &str = "db";
-
 /// What sled answered.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -60,8 +52,6 @@ pub enum DatabaseError {
 pub struct Shared {
     index: Mutex<Index>,
     metas: Mutex<BTreeMap<MetaKey, Bytes>>,
-    /// The newest hint that is not written yet.
-    committed: Mutex<Option<Bytes>>,
     failure: watch::Sender<Option<Arc<StorageError>>>,
 }
 
@@ -98,41 +88,15 @@ impl SledLog {
     ///
     /// One with [`StorageError::is_damage`] when the disk is lost.
     pub fn open(directory: &Path) -> Result<Self, StorageError> {
-        create_directory(directory)?;
-        let db = open_database(directory)?;
-        let log = open_tree(&db, "log")?;
-        let meta = open_tree(&db, "meta")?;
-        check_format(directory, &db, &log, &meta)?;
-        let (metas, purged) = load_metas(directory, &meta)?;
-        if let Some(purged) = purged {
-            remove_purged(&log, purged)?;
-        }
-        let index = load_index(directory, &log, purged)?;
-        let path = directory.join(DATA_FILE);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(io("open", &path))?;
-        db.flush().map_err(refused("flush"))?;
-        file.sync_all().map_err(io("sync", &path))?;
-        sync_directory(directory)?;
-
+        let (recovered, index, metas) = recover::recover(directory)?;
         let (failure, _) = watch::channel(None);
         let shared = Arc::new(Shared {
             index: Mutex::new(index),
             metas: Mutex::new(metas),
-            committed: Mutex::new(None),
             failure,
         });
-        let writer = Writer {
-            shared: Arc::clone(&shared),
-            db,
-            log: log.clone(),
-            meta,
-            file,
-            path,
-        };
+        let log = recovered.log.clone();
+        let writer = Writer::new(Arc::clone(&shared), recovered);
         let (jobs, waiting) = sync_channel(JOBS_MAX);
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
@@ -183,7 +147,7 @@ impl SledLog {
         let mut assembler = Assembler::default();
         let mut records = Vec::new();
         for item in self.log.range(keys) {
-            let (key, value) = item.map_err(refused("read records"))?;
+            let (key, value) = item.map_err(recover::refused("read records"))?;
             let record = assembler
                 .push(&key, &value)
                 .map_err(|problem| self.damaged(problem))?;
@@ -200,7 +164,7 @@ impl SledLog {
     }
 
     fn damaged(&self, problem: String) -> StorageError {
-        damaged(&self.directory, problem)
+        recover::damaged(&self.directory, problem)
     }
 }
 
@@ -265,21 +229,17 @@ impl LogStore for SledLog {
         self.submit(&jobs, Job::Purge { upto, mark });
     }
 
-    fn save_meta(&self, key: MetaKey, value: Bytes, done: Done) {
+    fn save_vote(&self, vote: Bytes, done: Done) {
         let jobs = self.jobs();
-        self.shared.metas().insert(key, value.clone());
-        match key {
-            MetaKey::Vote | MetaKey::Purged => self.submit(&jobs, Job::Meta { key, value, done }),
-            MetaKey::Committed => {
-                *self
-                    .shared
-                    .committed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(value);
-                drop(jobs);
-                done(Ok(()));
-            }
-        }
+        self.shared.metas().insert(MetaKey::Vote, vote.clone());
+        self.submit(&jobs, Job::Vote { vote, done });
+    }
+
+    fn save_committed(&self, committed: Bytes) {
+        let jobs = self.jobs();
+        let key = MetaKey::Committed;
+        self.shared.metas().insert(key, committed.clone());
+        self.submit(&jobs, Job::Committed { committed });
     }
 
     fn meta(&self, key: MetaKey) -> Option<Bytes> {
@@ -305,132 +265,5 @@ impl Drop for SledLog {
         {
             tracing::error!("writer of the raft log panicked");
         }
-    }
-}
-
-fn open_database(directory: &Path) -> Result<Db, StorageError> {
-    let config = sled::Config::new()
-        .path(directory)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(BACKGROUND_FLUSH_MS));
-    let source = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(db)) => return Ok(db),
-        // The file system's refusals are not damage: the disk may be read-only
-        // or full, and the next start may succeed.
-        Ok(Err(sled::Error::Io(source))) => return Err(io("open", directory)(source)),
-        Ok(Err(error)) => DatabaseError::Refused(error),
-        Err(panic) => DatabaseError::Panicked {
-            message: panic
-                .downcast_ref::<String>()
-                .cloned()
-                .unwrap_or_else(|| "without a message".to_owned()),
-        },
-    };
-    Err(StorageError::DoesNotOpen {
-        path: directory.to_owned(),
-        source,
-    })
-}
-
-fn open_tree(db: &Db, name: &str) -> Result<Tree, StorageError> {
-    db.open_tree(name).map_err(refused("open a tree"))
-}
-
-fn check_format(directory: &Path, db: &Db, log: &Tree, meta: &Tree) -> Result<(), StorageError> {
-    let Some(bytes) = meta.get(meta::FORMAT).map_err(refused("read the format"))? else {
-        if db.was_recovered() && !(log.is_empty() && meta.is_empty()) {
-            return Err(damaged(directory, "it has no format version".to_owned()));
-        }
-        let value = meta::encode(&FORMAT.to_le_bytes());
-        meta.insert(meta::FORMAT, value)
-            .map_err(refused("write the format"))?;
-        return Ok(());
-    };
-    let found = meta::decode(&bytes)
-        .and_then(|value| value.try_into().ok())
-        .map(u32::from_le_bytes);
-    match found {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(StorageError::Format {
-            path: directory.to_owned(),
-            found,
-            supported: FORMAT,
-        }),
-        None => Err(damaged(directory, "the format does not decode".to_owned())),
-    }
-}
-
-type Metas = (BTreeMap<MetaKey, Bytes>, Option<u64>);
-
-fn load_metas(directory: &Path, tree: &Tree) -> Result<Metas, StorageError> {
-    let mut metas = BTreeMap::new();
-    let mut purged = None;
-    for key in [MetaKey::Vote, MetaKey::Purged, MetaKey::Committed] {
-        let Some(bytes) = tree.get(meta::name(key)).map_err(refused("read a value"))? else {
-            continue;
-        };
-        let problem = || damaged(directory, format!("`{}` does not decode", meta::name(key)));
-        let value = meta::decode(&bytes).ok_or_else(problem)?;
-        let value = match key {
-            MetaKey::Vote | MetaKey::Committed => value,
-            MetaKey::Purged => {
-                let (upto, mark) = meta::decode_purged(value).ok_or_else(problem)?;
-                purged = Some(upto);
-                mark
-            }
-        };
-        metas.insert(key, Bytes::copy_from_slice(value));
-    }
-    Ok((metas, purged))
-}
-
-/// A crash between the purge mark and the removal leaves records behind.
-fn remove_purged(log: &Tree, upto: u64) -> Result<(), StorageError> {
-    let keys: Result<Vec<_>, _> = log.range(..=chunks::key(upto, u32::MAX)).keys().collect();
-    for key in keys.map_err(refused("list records"))? {
-        log.remove(key).map_err(refused("remove a record"))?;
-    }
-    Ok(())
-}
-
-fn load_index(directory: &Path, log: &Tree, purged: Option<u64>) -> Result<Index, StorageError> {
-    let mut assembler = Assembler::default();
-    let mut sizes = VecDeque::new();
-    let mut first = purged.map_or(0, |upto| upto + 1);
-    for item in log.iter() {
-        let (key, value) = item.map_err(refused("read records"))?;
-        let record = assembler
-            .push(&key, &value)
-            .map_err(|problem| damaged(directory, problem))?;
-        let Some(record) = record else { continue };
-        if sizes.is_empty() && purged.is_none() {
-            first = record.index;
-        }
-        if record.index != first + sizes.len() as u64 {
-            return Err(damaged(
-                directory,
-                format!("record {} follows a hole", record.index),
-            ));
-        }
-        sizes.push_back(u32::try_from(record.bytes.len()).expect("read as 32 bits"));
-    }
-    assembler
-        .finish()
-        .map_err(|problem| damaged(directory, problem))?;
-    Ok(Index::recovered(first, sizes))
-}
-
-fn damaged(directory: &Path, problem: String) -> StorageError {
-    StorageError::Damaged {
-        what: "the raft log",
-        path: directory.to_owned(),
-        problem,
-    }
-}
-
-fn refused(action: &'static str) -> impl FnOnce(sled::Error) -> StorageError {
-    move |source| StorageError::Database {
-        action,
-        source: DatabaseError::Refused(source),
     }
 }

@@ -9,13 +9,15 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use sled::{Batch, Db, Tree};
 
 use super::super::{Done, Record, StorageError};
+use super::progress::{Guard, Progress};
+use super::recover::Recovered;
 use super::{DatabaseError, Shared, chunks, meta};
 
 /// Jobs that share one fsync.
@@ -37,23 +39,24 @@ pub enum Job {
     Truncate { from: u64 },
     /// Remove the records up to and with an index, after the mark is durable.
     Purge { upto: u64, mark: Bytes },
-    /// Write a value.
-    Meta {
-        key: super::super::MetaKey,
-        value: Bytes,
-        done: Done,
-    },
+    /// Write the vote.
+    Vote { vote: Bytes, done: Done },
+    /// Write the hint where the commit is. It comes after the records that it
+    /// speaks of, but an fsync of its own would be wasted on it.
+    Committed { committed: Bytes },
 }
 
 /// The thread's possessions.
 pub struct Writer {
-    pub shared: Arc<Shared>,
-    pub db: Db,
-    pub log: Tree,
-    pub meta: Tree,
+    shared: Arc<Shared>,
+    db: Db,
+    log: Tree,
+    meta: Tree,
+    progress: Progress,
+    guard: Guard,
     /// Our own handle of sled's file.
-    pub file: File,
-    pub path: PathBuf,
+    file: File,
+    path: PathBuf,
 }
 
 /// What to do when a group is durable.
@@ -62,11 +65,26 @@ struct After {
     dones: Vec<Done>,
     written: Option<(u64, u64)>,
     purge: Option<u64>,
+    voted: bool,
 }
 
 impl Writer {
+    /// A writer for an open database.
+    pub fn new(shared: Arc<Shared>, recovered: Recovered) -> Self {
+        Self {
+            shared,
+            db: recovered.db,
+            log: recovered.log,
+            meta: recovered.meta,
+            progress: recovered.progress,
+            guard: recovered.guard,
+            file: recovered.file,
+            path: recovered.path,
+        }
+    }
+
     /// Runs until every sender is gone.
-    pub fn run(self, jobs: &Receiver<Job>) {
+    pub fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
             let group = collect(first, jobs);
             if let Err(failed) = self.write(group) {
@@ -85,19 +103,23 @@ impl Writer {
         }
     }
 
-    fn finish(&self) {
-        let outcome = self.write_committed().and_then(|()| self.sync());
+    fn finish(&mut self) {
+        let outcome = self.sync().and_then(|()| self.guard.save(&self.progress));
         if let Err(error) = outcome {
             fail(&self.shared, error, Vec::new());
         }
     }
 
-    fn write(&self, group: Vec<Job>) -> Result<(), (StorageError, Vec<Done>)> {
+    fn write(&mut self, group: Vec<Job>) -> Result<(), (StorageError, Vec<Done>)> {
         let mut after = After::default();
-        let outcome = self
-            .write_jobs(group, &mut after)
-            .and_then(|()| self.write_committed())
-            .and_then(|()| self.sync());
+        let committed_only = group.iter().all(|job| matches!(job, Job::Committed { .. }));
+        let mut outcome = self.write_jobs(group, &mut after);
+        if !committed_only {
+            outcome = outcome.and_then(|()| self.sync());
+        }
+        if after.voted {
+            outcome = outcome.and_then(|()| self.guard.save(&self.progress));
+        }
         if let Err(error) = outcome {
             return Err((error, after.dones));
         }
@@ -107,18 +129,25 @@ impl Writer {
         for done in after.dones {
             done(Ok(()));
         }
-        match after.purge {
-            Some(upto) => self.purge(upto).map_err(|error| (error, Vec::new())),
-            None => Ok(()),
+        // Nobody waits for the rest.
+        let mut rest = after.purge.map_or(Ok(()), |upto| self.purge(upto));
+        if !committed_only && self.guard.is_due() {
+            rest = rest.and_then(|()| self.guard.save(&self.progress));
         }
+        rest.map_err(|error| (error, Vec::new()))
     }
 
     /// Hands everything to sled, in order. Every `done` of the group is in
     /// `after`, whatever happens.
-    fn write_jobs(&self, group: Vec<Job>, after: &mut After) -> Result<(), StorageError> {
+    fn write_jobs(&mut self, group: Vec<Job>, after: &mut After) -> Result<(), StorageError> {
         let mut outcome = Ok(());
         let mut batch = Batch::default();
+        let mut appended = false;
         for job in group {
+            if !matches!(job, Job::Append { .. }) {
+                let former = std::mem::take(&mut batch);
+                outcome = outcome.and_then(|()| self.apply(former));
+            }
             match job {
                 Job::Append {
                     records,
@@ -126,38 +155,60 @@ impl Writer {
                     done,
                 } => {
                     after.dones.push(done);
+                    appended = true;
                     for record in &records {
                         for (key, value) in chunks::cut(record) {
                             batch.insert(&key, value);
                         }
+                        self.progress.next = record.index + 1;
                         after.written = Some((record.index + 1, generation));
                     }
                 }
                 Job::Truncate { from } => {
-                    let former = std::mem::take(&mut batch);
                     after.written = None;
+                    self.progress.next = self.progress.next.min(from);
                     outcome = outcome
-                        .and_then(|()| self.apply(former))
+                        .and_then(|()| self.note(None))
                         .and_then(|()| self.truncate(from));
                 }
                 Job::Purge { upto, mark } => {
-                    let former = std::mem::take(&mut batch);
-                    let value = meta::encode_purged(upto, &mark);
-                    outcome = outcome
-                        .and_then(|()| self.apply(former))
-                        .and_then(|()| self.insert(meta::PURGED, value));
                     after.purge = after.purge.max(Some(upto));
+                    self.progress.purged_next = upto + 1;
+                    self.progress.next = self.progress.next.max(upto + 1);
+                    let value = meta::encode_purged(upto, &mark);
+                    outcome = outcome.and_then(|()| self.note(Some((meta::PURGED, value))));
                 }
-                Job::Meta { key, value, done } => {
+                Job::Vote { vote, done } => {
                     after.dones.push(done);
-                    let former = std::mem::take(&mut batch);
-                    outcome = outcome
-                        .and_then(|()| self.apply(former))
-                        .and_then(|()| self.insert(meta::name(key), meta::encode(&value)));
+                    after.voted = true;
+                    self.progress.vote_checksum = Progress::checksum(&vote);
+                    let entry = (meta::VOTE, meta::encode(&vote));
+                    outcome = outcome.and_then(|()| self.note(Some(entry)));
+                }
+                Job::Committed { committed } => {
+                    let value = meta::encode(&committed);
+                    outcome = outcome.and_then(|()| self.insert(meta::COMMITTED, value));
                 }
             }
         }
-        outcome.and_then(|()| self.apply(batch))
+        outcome = outcome.and_then(|()| self.apply(batch));
+        if appended {
+            outcome = outcome.and_then(|()| self.note(None));
+        }
+        outcome
+    }
+
+    /// Notes a write, together with the value that it wrote.
+    fn note(&mut self, value: Option<(&str, Vec<u8>)>) -> Result<(), StorageError> {
+        self.progress.number += 1;
+        let mut batch = Batch::default();
+        if let Some((key, value)) = value {
+            batch.insert(key, value);
+        }
+        batch.insert(meta::PROGRESS, meta::encode(&self.progress.encode()));
+        self.meta
+            .apply_batch(batch)
+            .map_err(database("write a value"))
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StorageError> {
@@ -171,21 +222,6 @@ impl Writer {
             .insert(key, value)
             .map_err(database("write a value"))?;
         Ok(())
-    }
-
-    /// The hint where the commit was goes with whatever is written next: an
-    /// fsync of its own would be wasted on it.
-    fn write_committed(&self) -> Result<(), StorageError> {
-        let committed = self
-            .shared
-            .committed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match committed {
-            Some(value) => self.insert(meta::COMMITTED, meta::encode(&value)),
-            None => Ok(()),
-        }
     }
 
     fn sync(&self) -> Result<(), StorageError> {
@@ -241,15 +277,16 @@ impl Writer {
 impl Job {
     fn done(self) -> Option<Done> {
         match self {
-            Self::Append { done, .. } | Self::Meta { done, .. } => Some(done),
-            Self::Truncate { .. } | Self::Purge { .. } => None,
+            Self::Append { done, .. } | Self::Vote { done, .. } => Some(done),
+            Self::Truncate { .. } | Self::Purge { .. } | Self::Committed { .. } => None,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Append { records, .. } => records.iter().map(|record| record.bytes.len()).sum(),
-            Self::Meta { value, .. } => value.len(),
+            Self::Vote { vote, .. } => vote.len(),
+            Self::Committed { committed } => committed.len(),
             Self::Truncate { .. } | Self::Purge { .. } => 0,
         }
     }

@@ -10,8 +10,6 @@ use vivat_shared::ids::Seat;
 
 use crate::cluster::{Cluster, PATIENCE, command};
 
-mod cluster;
-
 /// So small that a few dozen entries make a snapshot and a purge.
 fn small_limits() -> RaftLimits {
     RaftLimits {
@@ -114,8 +112,7 @@ async fn restart_after_compaction_loses_nothing() {
         let status = cluster.until("a purge", || purged(&cluster)).await;
         assert!(status.snapshot_index >= status.purged_index);
         assert!(status.last_log_index - status.purged_index >= 20);
-        let of =
-            |cluster: &Cluster, seat| cluster.handle(seat).read(|state| snapshot::encode(state));
+        let of = |cluster: &Cluster, seat| cluster.handle(seat).read(snapshot::encode);
         let before = of(&cluster, Seat(0));
         let applied = cluster.status(Seat(0)).applied_index;
         assert_eq!(applied, index);
@@ -276,8 +273,10 @@ async fn more_proposals_than_the_bound_are_refused_before_raft_sees_them() {
 async fn second_process_on_a_directory_is_told_so() {
     let mut cluster = Cluster::new(1);
     cluster.start_all().await;
-    let mut config = cluster.config(Seat(0));
-    config.dir = cluster.dir(Seat(0));
+    // It would also meet the port, which is not the question here.
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    cluster.listeners.lock().unwrap().insert(Seat(0), elsewhere);
+    let config = cluster.config(Seat(0));
     let refused = vivat_master::raft::Node::start(config).await.map(|_| ());
     assert!(
         matches!(refused, Err(StartError::DirInUse { .. })),

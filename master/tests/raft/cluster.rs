@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Cluster {
     folder: TempDir,
     pub addresses: BTreeMap<Seat, String>,
-    pub listeners: BTreeMap<Seat, TcpListener>,
+    pub listeners: Mutex<BTreeMap<Seat, TcpListener>>,
     pub nodes: BTreeMap<Seat, Node>,
     pub limits: RaftLimits,
 }
@@ -37,19 +38,15 @@ impl Cluster {
         Self {
             folder: tempfile::tempdir().unwrap(),
             addresses,
-            listeners,
+            listeners: Mutex::new(listeners),
             nodes: BTreeMap::new(),
             limits: RaftLimits::default(),
         }
     }
 
-    pub fn config(&mut self, seat: Seat) -> NodeConfig {
-        let raft_listener = self.listeners.remove(&seat).unwrap_or_else(|| {
-            // A master that runs has the port; a test may still ask for a config.
-            TcpListener::bind(&self.addresses[&seat])
-                .or_else(|_| TcpListener::bind("127.0.0.1:0"))
-                .expect("loopback has ports")
-        });
+    pub fn config(&self, seat: Seat) -> NodeConfig {
+        let listener = self.listeners.lock().unwrap().remove(&seat);
+        let raft_listener = listener.unwrap_or_else(|| self.bind(seat));
         NodeConfig {
             seat,
             dir: self.dir(seat),
@@ -59,6 +56,18 @@ impl Cluster {
             http_address: Some(format!("http-{}:1", seat.0)),
             timing: Timing::fast(),
             limits: self.limits,
+        }
+    }
+
+    /// A master that was cut off lets go of its port a moment later.
+    fn bind(&self, seat: Seat) -> TcpListener {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match TcpListener::bind(&self.addresses[&seat]) {
+                Ok(listener) => return listener,
+                Err(error) if Instant::now() > deadline => panic!("{seat}: {error}"),
+                Err(_) => std::thread::yield_now(),
+            }
         }
     }
 
@@ -77,6 +86,14 @@ impl Cluster {
         }
     }
 
+    /// Lets masters start for a while, then cuts them off.
+    pub async fn cut_off(&mut self, seats: &[Seat], after: Duration) {
+        let configs: Vec<_> = seats.iter().map(|seat| self.config(*seat)).collect();
+        let starting = futures_util::future::join_all(configs.into_iter().map(Node::start));
+        // Whether they were done by then or not, they are dropped.
+        drop(tokio::time::timeout(after, starting).await);
+    }
+
     pub async fn try_start_all(&mut self) -> Vec<(Seat, Result<(), StartError>)> {
         let missing: Vec<Seat> = self
             .seats()
@@ -87,23 +104,28 @@ impl Cluster {
     }
 
     pub async fn try_start(&mut self, seats: &[Seat]) -> Vec<(Seat, Result<(), StartError>)> {
-        let configs: Vec<_> = seats
-            .iter()
-            .map(|seat| (*seat, self.config(*seat)))
-            .collect();
-        let starting = configs
-            .into_iter()
-            .map(|(seat, config)| async move { (seat, Node::start(config).await) });
-        let mut outcomes = Vec::new();
-        for (seat, outcome) in futures_util::future::join_all(starting).await {
-            outcomes.push((
+        let this = &*self;
+        let starting = seats.iter().map(|seat| async move {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                match Node::start(this.config(*seat)).await {
+                    // A master that was cut off lets go a moment later.
+                    Err(StartError::DirInUse { .. }) if Instant::now() < deadline => {}
+                    outcome => return (*seat, outcome),
+                }
+            }
+        });
+        let outcomes = futures_util::future::join_all(starting).await;
+        let mut told = Vec::new();
+        for (seat, outcome) in outcomes {
+            told.push((
                 seat,
                 outcome.map(|node| {
                     self.nodes.insert(seat, node);
                 }),
             ));
         }
-        outcomes
+        told
     }
 
     pub async fn start(&mut self, seat: Seat) {
