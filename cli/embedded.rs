@@ -6,6 +6,7 @@
 //! end.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +26,11 @@ const WORKERS_MAX: usize = 64;
 const MEMORY_BYTES: usize = 512 << 20;
 /// Below it a worker would spill all the time.
 const SLOT_MEMORY_BYTES_MIN: usize = 16 << 20;
+
+/// Tries to remove the directory.
+const REMOVE_TRIES_MAX: u32 = 10;
+/// Between two of them.
+const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running embedded cluster. Dropping it ends it without good-bye.
 pub struct Embedded {
@@ -52,6 +58,7 @@ impl Embedded {
             .iter()
             .map(|master| master.addresses().client.clone())
             .collect();
+        tracing::debug!("masters of the embedded cluster started");
         let workers = start_workers(directory.path(), &endpoints)?;
         Ok(Self {
             client: LeaderClient::new(endpoints, ClientOptions::default()),
@@ -68,12 +75,31 @@ impl Embedded {
 
     /// Ends it and removes all that it wrote.
     pub async fn stop(self) {
+        tracing::debug!("ending the embedded cluster");
         let stops = self.workers.into_iter().map(WorkerHandle::shutdown);
         futures_util::future::join_all(stops).await;
+        tracing::debug!("workers of the embedded cluster ended");
         drop(self.masters);
-        let path = self.directory.path().to_owned();
-        if let Err(error) = self.directory.close() {
+        tracing::debug!("masters of the embedded cluster ended");
+        let path = self.directory.keep();
+        if let Err(error) = remove(&path).await {
             tracing::warn!(path = %path.display(), error = %error, "left behind");
+        }
+    }
+}
+
+/// Removes the directory. A master's last write may fall into it meanwhile, so
+/// it is tried more than once.
+async fn remove(path: &Path) -> io::Result<()> {
+    let mut tries = 1;
+    loop {
+        match tokio::fs::remove_dir_all(path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound && tries < REMOVE_TRIES_MAX => {
+                tries += 1;
+                tokio::time::sleep(REMOVE_PAUSE).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            ended => return ended,
         }
     }
 }
