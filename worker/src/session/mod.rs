@@ -204,7 +204,7 @@ impl Session {
                 }
                 (true, None, Some(leader)) => {
                     leaderless = false;
-                    tracing::info!(leader, term = view.term, "leader found");
+                    tracing::info!(leader, "leader found");
                 }
                 (false | true, _, _) => {}
             }
