@@ -24,11 +24,10 @@ impl ClusterService for Services {
     ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
         let described = self.raft.describe_peers(DESCRIBE_DEADLINE).await;
         let own = self.raft.status();
-        let leader = own.leader;
-        let leader_seat = described
+        let leading = described
             .iter()
-            .find(|(member, _)| Some(member.node_id) == leader)
-            .map(|(member, _)| member.seat.0);
+            .find(|(member, peer)| Some(member.node_id) == own.leader && self.leads(member, peer))
+            .map(|(member, _)| member);
         let masters = described
             .iter()
             .map(|(member, description)| describe(member, description.as_ref()))
@@ -38,8 +37,8 @@ impl ClusterService for Services {
             .read(|state| (worker_counts(state), job_counts(state)));
         Ok(Response::new(v1::GetClusterStatusResponse {
             cluster_id: self.cluster.to_string(),
-            leader_seat,
-            leader_node_id: leader.map(|leader| leader.0),
+            leader_seat: leading.map(|member| member.seat.0),
+            leader_node_id: leading.map(|member| member.node_id.0),
             term: own.term,
             masters,
             workers_live: narrow(live),
@@ -109,6 +108,19 @@ impl ClusterService for Services {
             index: committed.index,
             term: committed.term,
         }))
+    }
+}
+
+impl Services {
+    /// Whether a member that Raft calls the leader can act as one: this replica
+    /// with its services open, or another that answers and says so itself. One
+    /// that lost its quorum or its process is no leader to a user.
+    fn leads(&self, member: &Member, peer: &Option<PeerDescription>) -> bool {
+        if member.seat == self.seat {
+            return self.gate.is_open();
+        }
+        let raft = peer.as_ref().and_then(|peer| peer.raft.as_ref());
+        raft.is_some_and(|raft| raft.role == Role::Leader)
     }
 }
 

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
+use tracing_subscriber::EnvFilter;
 use vivat_master::config::{Listen, MasterConfig};
 use vivat_master::process::{Master, MasterHandle};
 use vivat_proto::v1;
@@ -47,7 +48,7 @@ impl Cluster {
     pub async fn start_with(adjust: impl Fn(&mut MasterConfig)) -> Self {
         // For the one who reads why a test failed.
         let _already = tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+            .with_env_filter(EnvFilter::new("info,openraft=warn"))
             .with_test_writer()
             .try_init();
         let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,11 @@
 //! No test sleeps to let something happen: each waits for a condition, with a
 //! deadline, and says what it saw when that passed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where and stops"
+)]
+
 mod cluster;
 mod failover;
 mod jobs;

@@ -1,5 +1,8 @@
 //! The process around it: endpoints, status, what is in use.
 
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use vivat_master::config::{Listen, MasterConfig};
 use vivat_master::process::{Master, StartError};
 use vivat_proto::v1;
@@ -70,6 +73,26 @@ async fn no_op_is_committed_at_a_growing_index() {
         let index = response.into_inner().index;
         assert!(index > last);
         last = index;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_of_worker_services_is_that_of_leadership() {
+    let cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    for seat in 0..3 {
+        let mut client = HealthClient::new(cluster.channel(seat));
+        let expected = if seat == leader {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        eventually("health follows the gate", async || {
+            let service = "vivat.v1.WorkerService".to_owned();
+            let response = client.check(HealthCheckRequest { service }).await;
+            (response.unwrap().into_inner().status() == expected).then_some(())
+        })
+        .await;
     }
 }
 

@@ -105,7 +105,7 @@ async fn map_whose_holder_does_not_answer_two_probes_runs_again() {
     assert!(lost.iter().all(|lost| lost.map == location.map));
     eventually("the map is no longer completed", async || {
         let maps = cluster.job(job).await.map.unwrap();
-        (maps.completed < located.len() as u32 || maps.idle > 0).then_some(())
+        ((maps.completed as usize) < located.len() || maps.idle > 0).then_some(())
     })
     .await;
 }

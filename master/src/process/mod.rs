@@ -10,9 +10,10 @@
 //! end is 1. After a fatal end the process is to be started again: what was
 //! acknowledged is safe, and it recovers from its disk.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+mod error;
+mod listen;
+
+use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,12 +22,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use vivat_core::command::LeaderRecord;
 use vivat_shared::ids::{ClusterId, NodeId, Seat};
 
-use crate::config::{ConfigError, Listen, MasterConfig};
+pub use self::error::{Fatal, StartError};
+pub use self::listen::Addresses;
+use self::listen::Listeners;
+use crate::config::MasterConfig;
 use crate::grpc::{self, Services};
 use crate::http::metrics::Metrics;
 use crate::http::{self, Probe};
 use crate::leader::{Gate, LeaderSettings, Lifecycle};
-use crate::raft::{self, FatalReason, Handle, Node, NodeConfig, TransferError};
+use crate::raft::{Handle, Node, NodeConfig, TransferError};
 
 /// For handing leadership over when the process ends.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
@@ -34,81 +38,6 @@ const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// For Raft to stop.
 const RAFT_DEADLINE: Duration = Duration::from_secs(3);
-
-/// Where a master is reached, `HOST:PORT` each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addresses {
-    /// Client and worker services.
-    pub client: String,
-    /// Raft.
-    pub raft: String,
-    /// `/livez`, `/readyz`, `/metrics`, if served.
-    pub http: Option<String>,
-}
-
-/// Why a master did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The settings contradict one another.
-    #[error("settings of the master are wrong")]
-    Config(#[source] ConfigError),
-    /// Another process listens there.
-    #[error("{address} is in use by another process")]
-    PortInUse {
-        /// As configured.
-        address: String,
-    },
-    /// The operating system refuses to listen there.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// As configured.
-        address: String,
-        /// Its answer.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process serves the directory.
-    #[error("{dir} is in use by another process")]
-    DirInUse {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The disk is empty, or was, while the peers have a cluster. The message
-    /// says what to type.
-    #[error(transparent)]
-    DiskLost(raft::StartError),
-    /// Raft did not start.
-    #[error("the master did not start")]
-    Raft(#[source] raft::StartError),
-}
-
-impl From<raft::StartError> for StartError {
-    fn from(error: raft::StartError) -> Self {
-        match error {
-            raft::StartError::DirInUse { dir } => Self::DirInUse { dir },
-            lost @ (raft::StartError::DiskLost { .. } | raft::StartError::DiskDamaged { .. }) => {
-                Self::DiskLost(lost)
-            }
-            other @ (raft::StartError::Config(_)
-            | raft::StartError::OtherSeat { .. }
-            | raft::StartError::WrongPeer { .. }
-            | raft::StartError::Io { .. }
-            | raft::StartError::Storage(_)
-            | raft::StartError::Raft { .. }) => Self::Raft(other),
-        }
-    }
-}
-
-/// Why a running master must end its process.
-#[derive(Debug, thiserror::Error)]
-pub enum Fatal {
-    /// Raft has stopped.
-    #[error("this master's Raft has stopped")]
-    Raft(#[source] FatalReason),
-    /// The services ended by themselves.
-    #[error("this master's services have stopped")]
-    Services,
-}
 
 /// The process; see [`Master::start`].
 #[derive(Debug)]
@@ -325,73 +254,6 @@ impl MasterHandle {
     }
 }
 
-/// Sockets of a master, bound before anything else is begun.
-struct Listeners {
-    client: TcpListener,
-    raft: TcpListener,
-    http: Option<TcpListener>,
-    addresses: Addresses,
-}
-
-impl Listeners {
-    fn bind(config: &MasterConfig) -> Result<Self, StartError> {
-        let advertise = config.advertise.as_deref();
-        let (client, client_address) = bind(&config.listen, advertise)?;
-        let (raft, raft_address) = bind(&config.raft, advertise)?;
-        let http = config
-            .http
-            .as_ref()
-            .map(|listen| bind(listen, advertise))
-            .transpose()?;
-        let (http, http_address) = http.unzip();
-        Ok(Self {
-            client,
-            raft,
-            http,
-            addresses: Addresses {
-                client: client_address,
-                raft: raft_address,
-                http: http_address,
-            },
-        })
-    }
-}
-
-fn bind(listen: &Listen, advertise: Option<&str>) -> Result<(TcpListener, String), StartError> {
-    let address = match listen {
-        Listen::Address(address) => address.clone(),
-        Listen::Bound(_) => "a bound socket".to_owned(),
-    };
-    let listener = match listen {
-        Listen::Address(address) => TcpListener::bind(address),
-        Listen::Bound(listener) => listener.try_clone(),
-    };
-    let bound = listener.and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        let local = listener.local_addr()?;
-        Ok((listener, local))
-    });
-    match bound {
-        Ok((listener, local)) => Ok((listener, advertised(local, advertise))),
-        Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-            Err(StartError::PortInUse { address })
-        }
-        Err(source) => Err(StartError::Listen { address, source }),
-    }
-}
-
-/// The name under which others reach a socket. A socket on all interfaces has
-/// none of its own; without `--advertise` only this machine can be meant.
-fn advertised(local: SocketAddr, advertise: Option<&str>) -> String {
-    let port = local.port();
-    match advertise {
-        Some(host) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
-        Some(host) => format!("{host}:{port}"),
-        None if local.ip().is_unspecified() => format!("127.0.0.1:{port}"),
-        None => local.to_string(),
-    }
-}
-
 async fn start_node(
     config: MasterConfig,
     raft_listener: TcpListener,
@@ -439,32 +301,5 @@ async fn count_elections(raft: Handle, metrics: Arc<Metrics>, stop: Cancellation
             metrics.elections.inc_by(now - term);
             term = now;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advertised_name_goes_before_the_address_listened_on() {
-        let local: SocketAddr = "0.0.0.0:7070".parse().unwrap();
-        assert_eq!(
-            advertised(local, Some("vivat-0.vivat")),
-            "vivat-0.vivat:7070"
-        );
-        assert_eq!(advertised(local, Some("::1")), "[::1]:7070");
-        assert_eq!(advertised(local, None), "127.0.0.1:7070");
-    }
-
-    #[test]
-    fn taken_port_is_named() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap().to_string();
-        let refused = bind(&Listen::Address(address.clone()), None);
-        assert!(matches!(
-            refused,
-            Err(StartError::PortInUse { address: named }) if named == address
-        ));
     }
 }

@@ -1,0 +1,105 @@
+//! Room that workers have, and what they hold that has not started.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+use vivat_core::command::Grant;
+use vivat_core::{LivenessView, WorkerLiveness};
+use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
+
+use super::{Session, Sessions};
+
+/// A worker that holds attempts, as far as taking some back goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::leader) struct Holder {
+    pub(in crate::leader) worker: WorkerEpoch,
+    /// Held, by its last word, and without progress.
+    pub(in crate::leader) not_started: Vec<AttemptId>,
+}
+
+impl Session {
+    fn liveness(&self) -> WorkerLiveness {
+        let waiter = self
+            .waiter
+            .as_ref()
+            .filter(|waiter| !waiter.answer.is_closed());
+        WorkerLiveness {
+            epoch: self.epoch,
+            want: waiter.map_or(0, |waiter| waiter.want.saturating_sub(self.granting)),
+            control_free: self.granting_control == 0
+                && waiter.is_some_and(|waiter| waiter.control_free),
+        }
+    }
+}
+
+impl Sessions {
+    /// What the scheduler sees.
+    pub(in crate::leader) fn liveness(&self) -> LivenessView {
+        LivenessView {
+            workers: self
+                .by_worker
+                .iter()
+                .filter(|(_, session)| !session.expiring)
+                .map(|(&worker, session)| (worker, session.liveness()))
+                .collect(),
+        }
+    }
+
+    /// Counts grants that are about to be proposed.
+    pub(in crate::leader) fn granting(&mut self, grants: &[Grant]) {
+        for grant in grants {
+            if let Some(session) = self.session_mut(grant.worker) {
+                if grant.task.kind.is_control() {
+                    session.granting_control += 1;
+                } else {
+                    session.granting += 1;
+                }
+            }
+        }
+    }
+
+    /// The same grants were answered, and what was granted is delivered.
+    pub(in crate::leader) fn granted(&mut self, grants: &[Grant]) {
+        for grant in grants {
+            if let Some(session) = self.session_mut(grant.worker) {
+                if grant.task.kind.is_control() {
+                    session.granting_control = session.granting_control.saturating_sub(1);
+                } else {
+                    session.granting = session.granting.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// Workers with room that no pending grant fills.
+    pub(in crate::leader) fn idle(&self) -> BTreeMap<WorkerId, u32> {
+        self.by_worker
+            .iter()
+            .map(|(&worker, session)| (worker, session))
+            .filter(|(_, session)| session.held.is_empty() && !session.expiring)
+            .map(|(worker, session)| (worker, session.liveness().want))
+            .filter(|&(_, want)| want > 0)
+            .collect()
+    }
+
+    /// Workers from which attempts may be taken: those not asked since `since`.
+    pub(in crate::leader) fn holders(&self, since: Instant) -> Vec<Holder> {
+        self.by_worker
+            .iter()
+            .filter(|(_, session)| session.took_back_at.is_none_or(|at| at < since))
+            .map(|(&worker, session)| Holder {
+                worker: WorkerEpoch {
+                    worker,
+                    epoch: session.epoch,
+                },
+                not_started: session
+                    .held
+                    .iter()
+                    .filter(|attempt| !session.progress.contains_key(attempt))
+                    .copied()
+                    .collect(),
+            })
+            .filter(|holder| holder.not_started.len() > 1)
+            .collect()
+    }
+}
