@@ -313,9 +313,10 @@ async fn unknown_program_and_missing_input_fail_the_plan_by_their_types() {
         matches!(&causes[0], FailureCause::ProgramNotFound { program } if program == "no-such")
     );
     assert!(matches!(&causes[1], FailureCause::InputNotFound { path } if path == "*.csv"));
-    assert!(
-        matches!(&causes[2], FailureCause::InvalidParameter { parameter, .. } if parameter == "fold-case")
-    );
+    let FailureCause::InvalidParameter { parameter, .. } = &causes[2] else {
+        panic!("{:?}", causes[2]);
+    };
+    assert_eq!(parameter, "fold-case");
     assert!(!temp.path().join("out").exists());
     worker.shutdown().await;
 }
