@@ -26,9 +26,10 @@ async fn same_key_gives_the_same_job_and_another_specification_a_conflict() {
     };
     let refused = jobs.submit_job(other).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::AlreadyExists);
-    assert!(
-        matches!(detail_of(&refused), Some(Kind::KeyConflict(conflict)) if conflict.job == first.job)
-    );
+    match detail_of(&refused) {
+        Some(Kind::KeyConflict(conflict)) => assert_eq!(conflict.job, first.job),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
