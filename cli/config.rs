@@ -3,7 +3,8 @@
 //!
 //! A key is the name of a flag, a table the name of a command: `[master]`,
 //! `[run]`, `[gen.words]`. Keys outside tables are those of the global flags.
-//! `[context.NAME]` names a cluster, `current-context` the one to use. What is unknown is refused, with its line.
+//! `[context.NAME]` names a cluster, `current-context` the one to use. What is
+//! unknown is refused, with its line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

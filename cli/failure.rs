@@ -327,7 +327,12 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&failure.render_json()).unwrap();
         assert_eq!(
             value,
-            json!({"error": {"code": "usage", "message": "no such flag", "hint": "see --help", "exit": 2}})
+            json!({"error": {
+                "code": "usage",
+                "message": "no such flag",
+                "hint": "see --help",
+                "exit": 2,
+            }})
         );
     }
 

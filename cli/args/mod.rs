@@ -179,9 +179,8 @@ pub enum Command {
         command: ConfigCommand,
     },
     /// A completion script for a shell
-    #[command(
-        after_help = "Example:\n  vivat completion bash > ~/.local/share/bash-completion/completions/vivat"
-    )]
+    #[command(after_help = "Example:\n  \
+            vivat completion bash > ~/.local/share/bash-completion/completions/vivat")]
     Completion {
         /// Which shell
         #[arg(value_name = "SHELL")]

@@ -14,13 +14,28 @@ use crate::quantity::ByteSize;
     Then, in another terminal, paste the `export VIVAT_CLUSTER=...` line that it prints.")]
 pub struct DevArgs {
     /// Masters: 1, 3 or 5
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=9)
+    )]
     pub masters: u32,
     /// Workers
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=256))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(0..=256)
+    )]
     pub workers: u32,
     /// Attempts that each worker runs at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
     pub slots: u32,
     /// Keep the cluster here, to start it again [default: a temporary directory]
     #[arg(long, value_name = "DIR")]

@@ -260,3 +260,46 @@ fn save(directory: &Path, memory: &Memory) -> Result<(), Failure> {
         .and_then(|()| fs::rename(&new, &path))
         .map_err(|error| Failure::file("write", &path, &error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(masters: u32, workers: u32) -> DevArgs {
+        DevArgs {
+            masters,
+            workers,
+            slots: 1,
+            dir: None,
+            port: 0,
+            no_restart: false,
+        }
+    }
+
+    #[test]
+    fn second_cluster_in_a_directory_is_a_conflict_and_a_later_one_finds_its_ports() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Layout::open(directory.path(), &args(3, 2)).unwrap();
+        let second = Layout::open(directory.path(), &args(3, 2)).unwrap_err();
+        assert_eq!(second.exit, 4);
+        let (peers, endpoints) = (first.peers(), first.endpoints());
+        drop(first);
+        let again = Layout::open(directory.path(), &args(3, 1)).unwrap();
+        assert_eq!((again.peers(), again.endpoints()), (peers, endpoints));
+        assert_eq!(again.members.len(), 4);
+        drop(again);
+        let other = Layout::open(directory.path(), &args(1, 1)).unwrap_err();
+        assert_eq!(other.exit, 4);
+    }
+
+    #[test]
+    fn taken_port_is_a_conflict() {
+        let taken = std::net::TcpListener::bind(address(0)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut args = args(1, 0);
+        args.port = taken.local_addr().unwrap().port();
+        let failure = Layout::open(directory.path(), &args).unwrap_err();
+        assert_eq!(failure.exit, 4);
+        assert!(failure.message.contains("is taken"), "{}", failure.message);
+    }
+}
