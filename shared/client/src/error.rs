@@ -21,7 +21,8 @@ pub enum ClientError {
         #[source]
         last: Option<Box<Status>>,
     },
-    /// The leader refused: final. [`ClientError::detail`] says why by its type.
+    /// The leader refused: final, or temporary and for the whole budget.
+    /// [`ClientError::detail`] says why by its type.
     #[error("{}", .0.message())]
     Refused(Box<Status>),
     /// An answer that this version cannot read.
@@ -100,7 +101,7 @@ pub(crate) enum Verdict {
     /// No answer, or none that can be relied on: the channel is given up and
     /// the call made again.
     Transport,
-    /// The leader answered that it cannot say: the call is made again.
+    /// The leader answered that it cannot say or is full: the call is made again.
     Again,
     /// An answer.
     Final,
@@ -131,14 +132,14 @@ pub(crate) fn judge(status: &Status) -> Verdict {
     }
     match status.code() {
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => Verdict::Transport,
-        Code::Aborted => Verdict::Again,
+        // The leader is full, or lost a race: nothing happened.
+        Code::Aborted | Code::ResourceExhausted => Verdict::Again,
         Code::Ok
         | Code::Unknown
         | Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
-        | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::OutOfRange
         | Code::Unimplemented

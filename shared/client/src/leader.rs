@@ -115,7 +115,7 @@ impl LeaderClient {
     /// # Errors
     ///
     /// [`ClientError::NoLeader`] when the budget passed, [`ClientError::Refused`]
-    /// when the leader said no.
+    /// when the leader said no, or until the end that it is too busy.
     pub async fn call<T, F, Fut>(
         &self,
         budget: Duration,
@@ -134,21 +134,27 @@ impl LeaderClient {
         );
         let mut last = None;
         loop {
+            let mut again = None;
             match self.round(deadline, per_try, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(Miss::Refused(status)) => return Err(ClientError::Refused(Box::new(status))),
                 Err(Miss::NotLeader { .. }) => {}
-                Err(Miss::NoAnswer(status) | Miss::Again(status)) => last = Some(Box::new(status)),
+                Err(Miss::NoAnswer(status)) => last = Some(Box::new(status)),
+                Err(Miss::Again(status)) => again = Some(Box::new(status)),
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ClientError::NoLeader {
-                    tried: self.endpoints(),
-                    waited: began.elapsed(),
-                    last,
-                });
-            }
             tokio::time::sleep(backoff.pause().min(left)).await;
+            if Instant::now() >= deadline {
+                // There is a leader, then: it is its answer that counts.
+                return Err(again.map_or_else(
+                    || ClientError::NoLeader {
+                        tried: self.endpoints(),
+                        waited: began.elapsed(),
+                        last,
+                    },
+                    ClientError::Refused,
+                ));
+            }
         }
     }
 
@@ -181,7 +187,7 @@ impl LeaderClient {
             }
             miss = match self.attempt(&endpoint, per_try.min(left), call).await {
                 Ok(answer) => return Ok(answer),
-                Err(refused @ Miss::Refused(_)) => return Err(refused),
+                Err(answered @ (Miss::Refused(_) | Miss::Again(_))) => return Err(answered),
                 Err(miss) => miss,
             };
             tried.push(endpoint);

@@ -6,7 +6,7 @@ mod fake;
 use std::time::{Duration, Instant};
 
 use fake::{Answer, FakeMaster, free_port};
-use vivat_client::{ClientError, ClientOptions, LeaderClient};
+use vivat_client::{ClientError, ClientOptions, LeaderClient, Refusal};
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::ids::JobId;
 use vivat_shared::view::JobState;
@@ -131,6 +131,18 @@ async fn refusal_is_final_and_keeps_its_type() {
         "{error}"
     );
     assert_eq!(master.keys().len(), 1);
+}
+
+#[tokio::test]
+async fn busy_leader_is_asked_again_and_believed_when_it_stays_busy() {
+    let master = FakeMaster::start(Answer::BusyThenLead(8));
+    let client = client(&[&master]);
+    assert_eq!(noop(&client, BUDGET).await.unwrap(), 8);
+    assert_eq!(master.asked(), 2);
+    master.answer(Answer::Busy);
+    let error = noop(&client, Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused(_)), "{error}");
+    assert_eq!(error.refusal(), Refusal::Temporary);
 }
 
 #[tokio::test]

@@ -33,6 +33,10 @@ pub enum Answer {
     Hang,
     /// Says `OutcomeUnknown` to the first call, then leads.
     UnknownThenLead(u64),
+    /// Says that it is full to the first call, then leads.
+    BusyThenLead(u64),
+    /// Says that it is full.
+    Busy,
     /// Refuses: the key belongs to another specification.
     Conflict,
     /// Leads in term 2 and says that the job succeeded.
@@ -144,7 +148,7 @@ impl Service {
                 script.keys.push(key.to_owned());
             }
             let answer = script.answer.clone();
-            if let Answer::UnknownThenLead(number) = answer {
+            if let Answer::UnknownThenLead(number) | Answer::BusyThenLead(number) = answer {
                 script.answer = Answer::Lead(number);
             }
             answer
@@ -167,6 +171,9 @@ impl Service {
                 "the outcome is unknown",
                 Kind::OutcomeUnknown(OutcomeUnknown {}),
             )),
+            Answer::BusyThenLead(_) | Answer::Busy => {
+                Err(Status::resource_exhausted("too many proposals"))
+            }
             Answer::Conflict => Err(status(
                 Code::AlreadyExists,
                 "the key belongs to another job",
