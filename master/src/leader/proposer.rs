@@ -292,6 +292,46 @@ mod tests {
     }
 
     #[test]
+    fn flood_of_clients_leaves_room_for_the_cluster_itself() {
+        let (requests, _queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
+        let proposer = Proposer {
+            requests,
+            room_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+        };
+        let offer = |share, bytes| {
+            let commands = vec![Command::CancelJob { job: JobId(1) }];
+            proposer.enqueue(commands, bytes, share)
+        };
+        let accepted = |share, bytes| {
+            let offers = std::iter::repeat_with(|| offer(share, bytes));
+            offers.take_while(Result::is_ok).count()
+        };
+        assert_eq!(accepted(Share::Half, 1), QUEUE_REQUESTS_MAX / 2);
+        assert!(matches!(
+            offer(Share::Half, 1),
+            Err(LeaderError::Overloaded { .. })
+        ));
+        assert_eq!(accepted(Share::Whole, 1), QUEUE_REQUESTS_MAX / 2);
+    }
+
+    #[test]
+    fn queue_is_bounded_in_bytes_and_gives_them_back() {
+        let (requests, mut queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
+        let proposer = Proposer {
+            requests,
+            room_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+        };
+        let half = QUEUE_BYTES_MAX / 2;
+        let offer = |share| proposer.enqueue(Vec::new(), half, share);
+        assert!(offer(Share::Half).is_ok());
+        assert!(offer(Share::Half).is_err());
+        assert!(offer(Share::Whole).is_ok());
+        assert!(offer(Share::Whole).is_err());
+        drop((queue.try_recv(), queue.try_recv()));
+        assert!(offer(Share::Half).is_ok());
+    }
+
+    #[test]
     fn command_larger_than_an_entry_is_refused_before_it_is_proposed() {
         let command = Command::ExpireWorker {
             worker: WorkerEpoch {
