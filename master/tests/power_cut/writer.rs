@@ -1,0 +1,243 @@
+//! The process that writes: opens the store, says what it found, and goes on
+//! until its disk is dead.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use vivat_master::storage::{Done, Record};
+use vivat_testkit::dice::Dice;
+
+use super::diary::Diary;
+use super::state::{Operation, State};
+use super::subject::{Kind, Subject, record};
+
+const ENVIRONMENT: &str = "POWER_CUT_WRITER";
+/// The test that is the writer when the environment says so.
+const TEST: &str = "process_that_writes_until_its_disk_dies";
+/// Bytes of a record before its pattern: index and write.
+const HEAD_BYTES: usize = 16;
+/// A record that is cut into many chunks.
+const LARGE_BYTES: u64 = 60_000;
+/// Nothing takes so long on a disk in memory.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a writer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pub kind: Kind,
+    pub directory: PathBuf,
+    pub diary: PathBuf,
+    pub seed: u64,
+    /// The number of its first write.
+    pub first_write: u64,
+    /// How many operations it does at most.
+    pub operations: u64,
+}
+
+impl Order {
+    /// Starts the process.
+    pub fn start(&self) -> Child {
+        let words = [
+            self.kind.word().to_owned(),
+            self.seed.to_string(),
+            self.first_write.to_string(),
+            self.operations.to_string(),
+            self.diary.to_str().unwrap().to_owned(),
+            self.directory.to_str().unwrap().to_owned(),
+        ];
+        Command::new(std::env::current_exe().unwrap())
+            .args([TEST, "--exact", "--nocapture"])
+            .env(ENVIRONMENT, words.join("\n"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn from_environment() -> Option<Self> {
+        let text = std::env::var(ENVIRONMENT).ok()?;
+        let words: Vec<&str> = text.split('\n').collect();
+        let &[kind, seed, first_write, operations, diary, directory] = &words[..] else {
+            panic!("{ENVIRONMENT}={text}");
+        };
+        Some(Self {
+            kind: Kind::of(kind).unwrap(),
+            seed: seed.parse().unwrap(),
+            first_write: first_write.parse().unwrap(),
+            operations: operations.parse().unwrap(),
+            diary: Path::new(diary).to_owned(),
+            directory: Path::new(directory).to_owned(),
+        })
+    }
+}
+
+/// Writes, if this process was started for that.
+pub fn run_if_asked() {
+    let Some(order) = Order::from_environment() else {
+        return;
+    };
+    let diary = Arc::new(Diary::open(&order.diary));
+    let store = match order.kind.open(&order.directory) {
+        Ok(store) => store,
+        Err(problem) => return diary.refused(&problem),
+    };
+    match store.found() {
+        Ok(state) => {
+            diary.found(&state);
+            Writer::new(order, diary, store, state).run();
+        }
+        Err(problem) => diary.wrong(&problem),
+    }
+}
+
+struct Writer {
+    order: Order,
+    diary: Arc<Diary>,
+    store: Box<dyn Subject>,
+    /// As it should be when everything that was begun is done.
+    state: State,
+    dice: Dice,
+    begun: usize,
+    next_write: u64,
+}
+
+impl Writer {
+    fn new(order: Order, diary: Arc<Diary>, store: Box<dyn Subject>, state: State) -> Self {
+        Self {
+            dice: Dice::new(order.seed),
+            next_write: order.first_write,
+            order,
+            diary,
+            store,
+            state,
+            begun: 0,
+        }
+    }
+
+    /// Until an operation fails, or there were enough.
+    fn run(mut self) {
+        let (told, outcomes) = channel();
+        let mut waiting = 0_u32;
+        for _ in 0..self.order.operations {
+            waiting += u32::from(self.step(&told));
+            // Mostly one by one, sometimes a few at once.
+            if self.dice.chance(60) {
+                while waiting > 0 {
+                    waiting -= 1;
+                    // Without an answer for so long, the parent will tell.
+                    let Ok(true) = outcomes.recv_timeout(DEADLINE) else {
+                        return;
+                    };
+                }
+            }
+        }
+    }
+
+    /// One operation; whether it will be acknowledged.
+    fn step(&mut self, told: &Sender<bool>) -> bool {
+        let operation = self.choose();
+        self.diary.begin(&operation);
+        self.state.apply(&operation);
+        self.begun += 1;
+        let diary = self.diary.clone();
+        let number = self.begun;
+        let told = told.clone();
+        let done: Done = Box::new(move |outcome| {
+            if outcome.is_ok() {
+                diary.acknowledged(number);
+            }
+            told.send(outcome.is_ok()).ok();
+        });
+        match operation {
+            Operation::Append {
+                first,
+                count,
+                write,
+            } => {
+                let records = (first..first + count)
+                    .map(|index| record(index, write, self.size()))
+                    .collect();
+                self.store.write_records(records, done);
+                true
+            }
+            Operation::Vote(vote) => {
+                self.store.write_vote(vote, done);
+                true
+            }
+            Operation::Truncate(last) => {
+                self.store.remove_after(last);
+                false
+            }
+            Operation::Purge(upto) => {
+                self.store.remove_upto(upto);
+                false
+            }
+        }
+    }
+
+    fn choose(&mut self) -> Operation {
+        let next = self.state.next();
+        let kept = self.state.records.len() as u64;
+        if self.dice.chance(20) {
+            self.store.write_hint(next - 1);
+        }
+        match self.dice.up_to(99) {
+            0..=14 => Operation::Vote(self.state.vote.map_or(1, |vote| vote + 1)),
+            15..=22 if kept > 1 => {
+                Operation::Truncate(next - 1 - self.dice.between(1, kept.min(5) - 1))
+            }
+            23..=30 if kept > 10 => {
+                let first = next - kept;
+                Operation::Purge(self.dice.between(first, next - 2))
+            }
+            _ => {
+                self.next_write += 1;
+                Operation::Append {
+                    first: next,
+                    count: self.dice.between(1, 5),
+                    write: self.next_write - 1,
+                }
+            }
+        }
+    }
+
+    fn size(&mut self) -> usize {
+        let most = if self.dice.chance(10) {
+            LARGE_BYTES
+        } else {
+            300
+        };
+        usize::try_from(self.dice.up_to(most)).unwrap()
+    }
+}
+
+/// Bytes that only this write put at this index.
+pub fn pattern(index: u64, write: u64, bytes: usize) -> Vec<u8> {
+    let mut content = Vec::with_capacity(HEAD_BYTES + bytes);
+    content.extend_from_slice(&index.to_be_bytes());
+    content.extend_from_slice(&write.to_be_bytes());
+    let mut dice = Dice::new(index ^ (write << 32));
+    while content.len() < HEAD_BYTES + bytes {
+        content.extend_from_slice(&dice.roll().to_be_bytes());
+    }
+    content.truncate(HEAD_BYTES + bytes);
+    content
+}
+
+/// Which write put the record there.
+///
+/// # Errors
+///
+/// None did.
+pub fn write_of(record: &Record) -> Result<u64, String> {
+    let unwritten = || format!("record {} is what nobody wrote", record.index);
+    let head = record.bytes.get(8..HEAD_BYTES).ok_or_else(unwritten)?;
+    let write = u64::from_be_bytes(head.try_into().map_err(|_| unwritten())?);
+    let bytes = record.bytes.len() - HEAD_BYTES;
+    let is_ours = pattern(record.index, write, bytes) == record.bytes;
+    is_ours.then_some(write).ok_or_else(unwritten)
+}
