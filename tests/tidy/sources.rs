@@ -22,7 +22,7 @@ const BOUNDARIES: [(&str, &[&str], &str); 2] = [
 ];
 
 /// Where an error may become `tonic::Status`: where messages come and go.
-const STATUS_EDGES: [&str; 8] = [
+const STATUS_EDGES: [&str; 9] = [
     "proto/",
     "master/src/bootstrap/",
     "master/src/grpc/",
@@ -31,6 +31,7 @@ const STATUS_EDGES: [&str; 8] = [
     "shared/client/",
     "worker/src/session/",
     "worker/src/shuffle/",
+    "worker/tests/",
 ];
 
 /// What `apply` must not know, by the names through which it could.

@@ -1,8 +1,10 @@
 //! The state as bytes, for snapshot files and for the comparison of replicas.
 //!
 //! ```text
-//! magic (8) | format version (u32, little-endian) | body (postcard) | XXH3-64 of all before (u64, little-endian)
+//! magic (8) | format version (u32) | body (postcard) | XXH3-64 of all before (u64)
 //! ```
+//!
+//! Numbers outside the body are little-endian.
 //!
 //! | Version | Since | What changed |
 //! |---|---|---|

@@ -10,10 +10,6 @@ use std::time::Duration;
 use openraft::errors::{InitializeError, RaftError};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use vivat_proto::raft::v1::peer_service_server::PeerServiceServer;
-use vivat_proto::raft::v1::raft_service_server::RaftServiceServer;
 use vivat_shared::ids::Seat;
 
 use super::api::{FatalReason, Leadership, StartError};
@@ -23,18 +19,16 @@ use super::log::RaftLog;
 use super::machine::{Machine, Shared};
 use super::network::Network;
 use super::peers::Peers;
-use super::server::{OurRaft, RaftServer, Running};
+use super::server::{self, OurRaft, Running};
 use super::settings::{self, RaftLimits, Timing};
 use super::types::MemberNode;
-use super::wire::{self, Target};
-use crate::bootstrap::{self, Local, local::PeerServer};
+use super::wire::Target;
+use crate::bootstrap::{self, Local};
 use crate::identity::{Identity, Stage};
 use crate::storage::{DirLock, SledLog, SnapshotFiles, StorageError};
 
 /// Threads of Raft's own runtime: the core, and its transport.
 const THREADS: usize = 2;
-/// A silent connection is dead after twice this time.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// For tasks that are in a blocking call when the node ends.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -234,12 +228,13 @@ async fn start(config: NodeConfig) -> Result<Handle, StartError> {
     let peers = Arc::new(Peers::new(seat, config.peers.clone()));
     // Before anything else: the peers' first questions must not meet a closed
     // port.
-    serve(
+    server::serve(
         config.raft_listener,
         Arc::clone(&local),
         Arc::clone(&running),
         fatal.clone(),
-    )?;
+    )
+    .map_err(io("listen for raft"))?;
     let identity = bootstrap::form(&local, &peers).await?;
     let parts = Parts {
         identity,
@@ -341,49 +336,6 @@ async fn initialize(raft: &OurRaft, peers: &BTreeMap<Seat, String>) -> Result<()
         Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
         Err(error) => Err(refused(&error)),
     }
-}
-
-fn serve(
-    listener: TcpListener,
-    local: Arc<Local>,
-    running: Arc<OnceLock<Running>>,
-    fatal: watch::Sender<Option<FatalReason>>,
-) -> Result<(), StartError> {
-    let address = listener.local_addr().map_err(io("read raft's address"))?;
-    listener
-        .set_nonblocking(true)
-        .map_err(io("listen for raft"))?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(io("listen for raft"))?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let raft = RaftServiceServer::new(RaftServer::new(running))
-        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
-    let peer = PeerServiceServer::new(PeerServer::new(local))
-        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
-    let serving = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .add_service(raft)
-        .add_service(peer)
-        .serve_with_incoming(incoming);
-    tokio::spawn(async move {
-        let problem = match serving.await {
-            Ok(()) => "it ended".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        fatal.send_if_modified(|current| {
-            let first = current.is_none();
-            if first {
-                *current = Some(FatalReason::Server {
-                    address: address.to_string(),
-                    problem,
-                });
-            }
-            first
-        });
-    });
-    Ok(())
 }
 
 fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> StartError {

@@ -4,21 +4,34 @@
 //! first, and because the first votes would otherwise meet a closed port. Until
 //! Raft runs, its calls are answered UNAVAILABLE.
 
+use std::io;
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, future};
 use openraft::Raft;
 use openraft::raft::AppendEntriesRequest;
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 use vivat_proto::raft::v1 as proto;
-use vivat_proto::raft::v1::raft_service_server::RaftService;
+use vivat_proto::raft::v1::peer_service_server::PeerServiceServer;
+use vivat_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
 
+use super::api::FatalReason;
 use super::machine::Machine;
 use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::wire::{self, Target};
+use crate::bootstrap::Local;
+use crate::bootstrap::local::PeerServer;
+
+/// A silent connection is dead after twice this time.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Our Raft.
 pub type OurRaft = Raft<TypeConfig, Machine>;
@@ -30,6 +43,53 @@ pub struct Running {
     pub target: Target,
     /// openraft's handle.
     pub raft: OurRaft,
+}
+
+/// Listens for the other masters, from now until the runtime ends; a server
+/// that ends before is fatal.
+///
+/// # Errors
+///
+/// The listener's.
+pub fn serve(
+    listener: TcpListener,
+    local: Arc<Local>,
+    running: Arc<OnceLock<Running>>,
+    fatal: watch::Sender<Option<FatalReason>>,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let raft = RaftServiceServer::new(RaftServer::new(running))
+        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
+    let peer = PeerServiceServer::new(PeerServer::new(local))
+        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
+    let serving = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .add_service(raft)
+        .add_service(peer)
+        .serve_with_incoming(incoming);
+    tokio::spawn(async move {
+        let problem = match serving.await {
+            Ok(()) => "it ended".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        fatal.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(FatalReason::Server {
+                    address: address.to_string(),
+                    problem,
+                });
+            }
+            first
+        });
+    });
+    Ok(())
 }
 
 /// Answers Raft's calls.

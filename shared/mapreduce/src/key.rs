@@ -9,7 +9,9 @@
 //! | `Vec<u8>`, `String` | themselves |
 //! | `u32`, `u64` | big-endian |
 //! | `i64` | big-endian with the sign bit turned over |
-//! | tuple | its components one after another; bytes and strings in it have each `00` written `00 FF` and end in `00 01` |
+//! | tuple | its components one after another |
+//!
+//! Bytes and strings within a tuple have each `00` written `00 FF` and end in `00 01`.
 
 use std::borrow::Cow;
 
