@@ -1,0 +1,236 @@
+//! Jobs of a run: what is submitted, how its tasks behave, and what every task
+//! must come to. All of it stands in the specification, so that whoever has the
+//! specification knows what is right.
+
+use std::collections::BTreeMap;
+
+use vivat_shared::attempt::{Counters, InputFile, PartOutput, PlanChunk, SplitRange, counters};
+use vivat_shared::cause::FailureCause;
+use vivat_shared::ids::{AttemptId, TaskId, TaskKind};
+use vivat_shared::job::{
+    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
+};
+use vivat_shared::size_code::SizeCode;
+
+use crate::prng::Prng;
+
+/// Splits in one chunk of a plan.
+const SPLITS_PER_CHUNK: u64 = 3;
+const SPLIT_BYTES: u64 = 10;
+
+/// How the tasks of a job behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    Honest,
+    /// The first attempt of every map fails.
+    Flaky,
+    /// One map fails whoever runs it.
+    Broken,
+    /// One map kills the process that runs it.
+    Poisonous,
+    /// The plan finds no input.
+    Empty,
+}
+
+impl Nature {
+    const WORDS: [(Self, &'static str); 5] = [
+        (Self::Honest, "honest"),
+        (Self::Flaky, "flaky"),
+        (Self::Broken, "broken"),
+        (Self::Poisonous, "poisonous"),
+        (Self::Empty, "empty"),
+    ];
+
+    fn word(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(nature, _)| *nature == self)
+            .map_or("honest", |(_, word)| word)
+    }
+
+    /// As its specification says.
+    #[must_use]
+    pub fn of(spec: &JobSpec) -> Self {
+        let word = spec.steps.first().map_or("", |step| step.program.as_str());
+        Self::WORDS
+            .iter()
+            .find(|(_, known)| *known == word)
+            .map_or(Self::Honest, |(nature, _)| *nature)
+    }
+
+    /// Whether a task kills its process.
+    #[must_use]
+    pub fn kills(self, task: TaskId) -> bool {
+        self == Self::Poisonous && task.kind == TaskKind::Map && task.index == 0
+    }
+
+    /// How an attempt fails, if it does.
+    #[must_use]
+    pub fn failure(self, attempt: AttemptId, sick: bool) -> Option<FailureCause> {
+        let is_map = attempt.task.kind == TaskKind::Map;
+        let program = |detail: &str| FailureCause::Program {
+            detail: detail.to_owned(),
+        };
+        match self {
+            Self::Empty if attempt.task.kind == TaskKind::Plan => {
+                Some(FailureCause::InputNotFound {
+                    path: "in".to_owned(),
+                })
+            }
+            Self::Flaky if is_map && attempt.number == 1 => Some(program("the first time")),
+            Self::Broken if is_map && attempt.task.index == 0 => Some(program("always")),
+            Self::Honest | Self::Flaky | Self::Broken | Self::Poisonous | Self::Empty => {
+                sick.then(|| FailureCause::Storage {
+                    detail: "the worker is sick".to_owned(),
+                })
+            }
+        }
+    }
+}
+
+/// Draws a specification.
+pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
+    let nature = match dice.below(20) {
+        0 | 1 => Nature::Flaky,
+        2 => Nature::Broken,
+        3 | 4 => Nature::Poisonous,
+        5 => Nature::Empty,
+        _ => Nature::Honest,
+    };
+    let policies = [
+        Policy::Locality,
+        Policy::LeastLoaded,
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::Score,
+    ];
+    let splits = if dice.chance(30) { 0 } else { dice.within(1..=7) };
+    let mut spec = spec(nature, number, splits, dice.within(1..=3));
+    spec.policy = policies[dice.index(policies.len())];
+    spec.priority = if dice.chance(200) { 80 } else { 50 };
+    spec.timeout_ms = dice.chance(150).then(|| dice.within(4_000..=60_000));
+    spec
+}
+
+/// An honest job, for after the faults.
+#[must_use]
+pub fn last(number: usize) -> JobSpec {
+    spec(Nature::Honest, number, 3, 2)
+}
+
+fn spec(nature: Nature, number: usize, splits: u64, reducers: u64) -> JobSpec {
+    let visibility = Visibility::Host(HostIdentity("here".to_owned()));
+    JobSpec {
+        name: format!("job {number}"),
+        comment: String::new(),
+        inputs: vec![InputPattern {
+            path: "/in".to_owned(),
+            display: "in".to_owned(),
+            visibility: visibility.clone(),
+        }],
+        format: InputFormat::Text,
+        split_bytes: SPLIT_BYTES,
+        steps: vec![StepSpec {
+            program: nature.word().to_owned(),
+            parameters: BTreeMap::from([("splits".to_owned(), splits.to_string())]),
+            reducers: u32::try_from(reducers).unwrap_or(1),
+        }],
+        output: OutputLocation::Directory {
+            path: format!("/out-{number}"),
+            display: format!("out-{number}"),
+            visibility,
+        },
+        overwrite: false,
+        priority: 50,
+        policy: Policy::Locality,
+        attempts_max: 4,
+        timeout_ms: None,
+    }
+}
+
+/// Partitions of a job.
+#[must_use]
+pub fn reducers(spec: &JobSpec) -> u32 {
+    spec.steps.first().map_or(0, |step| step.reducers)
+}
+
+/// Map tasks of a job.
+#[must_use]
+pub fn splits(spec: &JobSpec) -> u32 {
+    spec.steps
+        .first()
+        .and_then(|step| step.parameters.get("splits")?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The one plan of a job, in chunks of a file each.
+#[must_use]
+pub fn plan(spec: &JobSpec) -> Vec<PlanChunk> {
+    let mut left = u64::from(splits(spec));
+    let mut chunks = Vec::new();
+    while left > 0 {
+        let count = left.min(SPLITS_PER_CHUNK);
+        let file = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        chunks.push(PlanChunk {
+            files: vec![InputFile {
+                path: format!("/in/{file}"),
+                display: format!("in/{file}"),
+                bytes: count * SPLIT_BYTES,
+                modified_ns: 1,
+            }],
+            splits: (0..count)
+                .map(|split| SplitRange {
+                    file,
+                    offset: split * SPLIT_BYTES,
+                    bytes: SPLIT_BYTES,
+                })
+                .collect(),
+        });
+        left -= count;
+    }
+    chunks
+}
+
+/// What every attempt of a map writes; some segments are empty.
+#[must_use]
+pub fn segments(map: u32, reducers: u32) -> Vec<SizeCode> {
+    (0..reducers)
+        .map(|partition| SizeCode::of(u64::from((map + partition) % 5) * 100))
+        .collect()
+}
+
+/// What every attempt of a map counts.
+#[must_use]
+pub fn map_counters(map: u32) -> Counters {
+    let records = u64::from(map) * 7 + 3;
+    Counters::from([(counters::MAP_INPUT_RECORDS.to_owned(), records)])
+}
+
+/// What every attempt of a reduce counts.
+#[must_use]
+pub fn reduce_counters(partition: u32) -> Counters {
+    let records = u64::from(partition) * 11 + 5;
+    Counters::from([(counters::REDUCE_OUTPUT_RECORDS.to_owned(), records)])
+}
+
+/// What every attempt of a reduce writes.
+#[must_use]
+pub fn output(partition: u32) -> PartOutput {
+    PartOutput {
+        bytes: u64::from(partition) + 100,
+        records: u64::from(partition) + 10,
+        crc32c: partition ^ 0x5eed,
+    }
+}
+
+/// The counters of a job that succeeded: each task once.
+#[must_use]
+pub fn counters_of(spec: &JobSpec) -> Counters {
+    let mut sums = Counters::new();
+    let maps = (0..splits(spec)).map(map_counters);
+    let reduces = (0..reducers(spec)).map(reduce_counters);
+    for (name, count) in maps.chain(reduces).flatten() {
+        *sums.entry(name).or_default() += count;
+    }
+    sums
+}

@@ -1,0 +1,200 @@
+//! How jobs end, and what must hold when all is over.
+
+use vivat_core::state::{Job, JobEnd, Stage};
+use vivat_core::{LivenessView, view};
+use vivat_shared::cause::{FailureCause, JobFailure};
+use vivat_shared::ids::{JobId, RoundId, TaskId, TaskKind};
+use vivat_shared::limits::{CRASHES_MAX, LOSSES_MAX};
+use vivat_shared::view::JobState;
+
+use super::Oracle;
+use crate::evidence::Fact;
+use crate::ground::Ground;
+use crate::jobs;
+
+impl Oracle {
+    pub(super) fn job_ended(&mut self, id: JobId) {
+        let end = self.reference.job(id).map(Job::state);
+        let former = self.account(id).end;
+        self.account(id).end = end;
+        self.ensure(former.is_none(), "S3", || {
+            format!("{id} ended {former:?} and then {end:?}")
+        });
+        let lives = self.lives(id);
+        self.ensure(!lives, "mistake 8", || {
+            format!("{id} ended with granted attempts")
+        });
+    }
+
+    /// Whether every job has ended.
+    pub fn all_ended(&self) -> bool {
+        self.reference.jobs().all(|job| job.active().is_none())
+    }
+
+    /// What has not ended, and why.
+    pub fn unfinished(&self) -> String {
+        let liveness = LivenessView::of_registered(&self.reference);
+        let active = self.reference.jobs().filter(|job| job.active().is_some());
+        let lines: Vec<String> = active
+            .map(|job| {
+                let why = view::explain(&self.reference, job.id, &liveness).join("; ");
+                format!("{} has not ended: {why}", job.id)
+            })
+            .collect();
+        lines.join(" | ")
+    }
+
+    /// All is over: the books must close.
+    pub fn finish(&mut self, ground: &mut Ground, last: Option<JobId>) {
+        for (key, job) in self.keys.clone() {
+            let known = self.reference.job_of_key(&key);
+            self.ensure(known == Some(job), "S1", || {
+                format!("`{key}` was {job} and is {known:?}")
+            });
+        }
+        let state = self.reference.clone();
+        for job in state.jobs() {
+            self.check_counts(job);
+            self.check_end(ground, job, Some(job.id) == last);
+        }
+        for worker in state.workers() {
+            self.ensure(worker.held() == 0, "mistake 8", || {
+                format!("{} holds {:?} for ever", worker.id, worker.running)
+            });
+        }
+    }
+
+    /// Granted is what was accepted, returned or revoked, for every job.
+    fn check_counts(&mut self, job: &Job) {
+        let account = self.account(job.id);
+        let booked = (
+            account.granted,
+            account.accepted,
+            account.failed,
+            account.killed + account.revoked,
+            account.reruns,
+        );
+        let counts = job.counts;
+        let counted = (
+            counts.started,
+            counts.succeeded,
+            counts.failed,
+            counts.lost + counts.killed,
+            counts.reruns_of_completed,
+        );
+        self.ensure(booked == counted, "mistake 8", || {
+            format!("{}: booked {booked:?}, counted {counted:?}", job.id)
+        });
+        let ended = counted.1 + counted.2 + counted.3;
+        self.ensure(counted.0 == ended, "mistake 8", || {
+            format!("{}: {} granted, {ended} ended", job.id, counted.0)
+        });
+    }
+
+    fn check_end(&mut self, ground: &mut Ground, job: &Job, is_last: bool) {
+        let state = job.state();
+        let account = self.account(job.id);
+        let (end, won, proposed) = (account.end, account.cancel_won, account.cancel_proposed);
+        self.ensure(end == Some(state), "S3", || {
+            format!("{} ended {end:?} and is {state:?}", job.id)
+        });
+        let cancelled = state == JobState::Cancelled;
+        self.ensure(won.is_none_or(|won| won == cancelled), "S11", || {
+            format!("{} is {state:?}; its cancellation won: {won:?}", job.id)
+        });
+        self.ensure(!cancelled || proposed, "S11", || {
+            format!("{} was cancelled by nobody", job.id)
+        });
+        self.ensure(!is_last || state == JobState::Succeeded, "L1", || {
+            format!("{}, without any fault, is {state:?}", job.id)
+        });
+        let Stage::Ended(ended) = &job.stage else {
+            return;
+        };
+        match &ended.end {
+            JobEnd::Succeeded => {
+                ground.note(Fact::JobSucceeded);
+                self.check_success(job);
+            }
+            JobEnd::Cancelled => ground.note(Fact::JobCancelled),
+            JobEnd::Failed(failure) => {
+                ground.note(Fact::JobFailed);
+                self.check_failure(ground, job, failure);
+            }
+        }
+    }
+
+    /// Every partition once, and published; counters exact.
+    fn check_success(&mut self, job: &Job) {
+        let id = job.id;
+        let round = RoundId {
+            job: id,
+            step: 0,
+            round: 0,
+        };
+        let reducers = jobs::reducers(&job.spec);
+        for index in 0..reducers {
+            let task = TaskId {
+                round,
+                kind: TaskKind::Reduce,
+                index,
+            };
+            let counts = self.accepted.contains_key(&task);
+            self.ensure(counts, "S2", || format!("{id} succeeded without {task}"));
+        }
+        let published = self.account(id).published.as_ref().map(Vec::len);
+        self.ensure(published == Some(reducers as usize), "S2", || {
+            format!("{id} succeeded and published {published:?} parts")
+        });
+        let expected = jobs::counters_of(&job.spec);
+        self.ensure(job.counters == expected, "S2", || {
+            format!("{id} counts {:?}, expected {expected:?}", job.counters)
+        });
+    }
+
+    /// A job fails for a reason that happened (L1, L4, L7).
+    fn check_failure(&mut self, ground: &mut Ground, job: &Job, failure: &JobFailure) {
+        let now_ms = self.reference.now_ms();
+        let task = failure.attempt.map(|attempt| attempt.task);
+        let attempts_max = u32::from(job.spec.attempts_max);
+        let account = self.account(job.id);
+        let of = |counts: &std::collections::BTreeMap<TaskId, u32>| {
+            task.and_then(|task| counts.get(&task).copied()).unwrap_or(0)
+        };
+        let just = match &failure.cause {
+            FailureCause::InputNotFound { .. } => {
+                jobs::Nature::of(&job.spec) == jobs::Nature::Empty
+            }
+            FailureCause::Program { .. } | FailureCause::Storage { .. } => {
+                of(&account.failures) >= attempts_max
+            }
+            FailureCause::WorkerCrashed => {
+                ground.note(Fact::JobCrashedItsWorkers);
+                let named = task.and_then(|task| account.crashes.get(&task));
+                named.is_some_and(|named| named.len() >= usize::from(CRASHES_MAX))
+            }
+            FailureCause::LostTooOften { .. } => {
+                of(&account.troubles) >= u32::from(LOSSES_MAX)
+            }
+            FailureCause::JobTimeout { .. } => {
+                ground.note(Fact::JobTimedOut);
+                job.deadline_ms().is_some_and(|deadline| deadline <= now_ms)
+            }
+            FailureCause::InputIsDirectory { .. }
+            | FailureCause::InputUnreadable { .. }
+            | FailureCause::InputChanged { .. }
+            | FailureCause::InvalidInput { .. }
+            | FailureCause::PlanTooLarge { .. }
+            | FailureCause::ProgramNotFound { .. }
+            | FailureCause::InvalidParameter { .. }
+            | FailureCause::OutputExists { .. }
+            | FailureCause::OutputUnwritable { .. }
+            | FailureCause::Panicked { .. }
+            | FailureCause::DiskFull { .. }
+            | FailureCause::Internal { .. } => false,
+        };
+        self.ensure(just, "L1", || {
+            format!("{} failed without a reason: {failure:?}", job.id)
+        });
+    }
+}
