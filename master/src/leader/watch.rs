@@ -1,7 +1,7 @@
 //! Streams of a job's view.
 //!
 //! The view goes out at once and after every change, at most ten times a
-//! second, and the stream ends after the final state. Progress between
+//! second, and the stream ends after the final state, which waits for nothing. Progress between
 //! completions comes from heartbeats and is looked at now and then.
 
 use std::sync::Arc;
@@ -120,30 +120,43 @@ impl Stream {
                 return;
             }
             let sent_at = Instant::now();
-            if !self.wait_for_change(events).await {
+            let pause = sent_at + PAUSE;
+            let next = match self.wait_for(concerns, sent_at + LOOK, events).await {
+                Next::Look => self.wait_for(ends, pause, events).await,
+                next @ (Next::End | Next::Stop) => next,
+            };
+            if next == Next::Stop {
                 return;
             }
-            tokio::time::sleep_until(sent_at + PAUSE).await;
             self.skip(events);
         }
     }
 
-    /// False: nobody reads, or the process ends.
-    async fn wait_for_change(&self, events: &mut broadcast::Receiver<Arc<AppliedEvents>>) -> bool {
-        let look = tokio::time::sleep(LOOK);
+    /// Waits for an event of a kind, or until a time.
+    async fn wait_for(
+        &self,
+        is_awaited: fn(&Event, JobId) -> bool,
+        until: Instant,
+        events: &mut broadcast::Receiver<Arc<AppliedEvents>>,
+    ) -> Next {
+        let look = tokio::time::sleep_until(until);
         tokio::pin!(look);
         loop {
             tokio::select! {
-                () = &mut look => return true,
-                () = self.sender.closed() => return false,
+                () = &mut look => return Next::Look,
+                () = self.sender.closed() => return Next::Stop,
                 received = events.recv() => match received {
                     Ok(applied) => {
-                        if applied.events.iter().any(|event| concerns(event, self.job)) {
-                            return true;
+                        if applied.events.iter().any(|event| ends(event, self.job)) {
+                            return Next::End;
+                        }
+                        if applied.events.iter().any(|event| is_awaited(event, self.job)) {
+                            return Next::Look;
                         }
                     }
-                    Err(RecvError::Lagged(_)) => return true,
-                    Err(RecvError::Closed) => return false,
+                    // The end may be among what was missed: look soon.
+                    Err(RecvError::Lagged(_)) => return Next::Look,
+                    Err(RecvError::Closed) => return Next::Stop,
                 },
             }
         }
@@ -158,6 +171,21 @@ impl Stream {
             }
         }
     }
+}
+
+/// What a stream does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Looks at the job when its pause is over.
+    Look,
+    /// Looks at once: the job ended.
+    End,
+    /// Nobody reads, or the process ends.
+    Stop,
+}
+
+fn ends(event: &Event, job: JobId) -> bool {
+    matches!(event, Event::JobEnded { job: ended } if *ended == job)
 }
 
 fn concerns(event: &Event, job: JobId) -> bool {
