@@ -16,6 +16,8 @@ use crate::world::World;
 const CALL_TIMEOUT_MS: u64 = 1_500;
 /// Between two looks at a job.
 const STATUS_MS: u64 = 3_000;
+/// Between two looks whether the last moment has come.
+const PATIENCE_MS: u64 = 100;
 /// A submission that was answered is repeated so often, in thousands.
 const REPEATS: u64 = 300;
 const CANCELS: u64 = 150;
@@ -38,6 +40,8 @@ pub struct Submission {
     /// To be submitted once more after it was answered.
     repeats: bool,
     cancels: bool,
+    /// Cancels at the last moment, and so sometimes after it.
+    patient: bool,
     /// Whether a cancellation was answered.
     cancel_answered: bool,
     calls: Vec<(CallId, Asked)>,
@@ -73,6 +77,7 @@ impl World {
             job: None,
             repeats: self.faulty && self.ground.dice.chance(REPEATS),
             cancels: self.faulty && self.ground.dice.chance(CANCELS),
+            patient: self.ground.dice.chance(500),
             cancel_answered: false,
             calls: Vec::new(),
             target: self.ground.dice.index(self.masters.len()),
@@ -93,6 +98,11 @@ impl World {
                 let key = submission.key.clone();
                 let spec = submission.spec.clone();
                 self.ask(at, Asked::Submit, Request::Submit { key, spec });
+            }
+            (ClientTimer::Cancel, Some(job))
+                if self.faulty && submission.patient && !self.oracle.is_closing(job) =>
+            {
+                self.client_timer(PATIENCE_MS, at, ClientTimer::Cancel);
             }
             (ClientTimer::Cancel, Some(job)) => {
                 self.ask(at, Asked::Cancel, Request::Cancel { job });
@@ -156,7 +166,7 @@ impl World {
                     self.acknowledged(at, job);
                 }
             }
-            Response::View(_)
+            Response::View
             | Response::Done
             | Response::Refused(_)
             | Response::Stale
@@ -212,7 +222,7 @@ impl World {
                 false
             }
             Response::Refused(_)
-            | Response::View(_)
+            | Response::View
             | Response::Stale
             | Response::Registered(_)
             | Response::Beat { .. }

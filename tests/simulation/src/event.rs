@@ -6,7 +6,6 @@ use vivat_core::command::{HeldSegments, Rejection, WorkerInfo};
 use vivat_shared::attempt::{Assignment, FetchFailure, Outcome, PlanChunk, SegmentLocation};
 use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch, WorkerId};
 use vivat_shared::job::JobSpec;
-use vivat_shared::view::JobView;
 
 use crate::raft::Append;
 
@@ -120,7 +119,7 @@ pub enum Response {
     Job {
         job: JobId,
     },
-    View(Box<JobView>),
+    View,
 }
 
 /// What a pull is answered.
@@ -222,6 +221,8 @@ pub enum Event {
     /// A proposal comes that was long on its way.
     Stray(Append),
     Elect,
+    /// The leader is cut off from the others.
+    Depose,
     /// The leader of a term opens (again) after a silence.
     Open {
         master: MasterAt,

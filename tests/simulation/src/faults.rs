@@ -8,7 +8,7 @@ use crate::master::Condition;
 use crate::world::World;
 
 /// Milliseconds between two faults, on average half of the largest.
-const GAP_MS: std::ops::RangeInclusive<u64> = 100..=1_600;
+const GAP_MS: std::ops::RangeInclusive<u64> = 50..=1_300;
 
 impl World {
     pub fn on_fault(&mut self) {
@@ -139,7 +139,7 @@ impl World {
 
     fn kill_all_machines(&mut self) {
         for machine in 0..self.machines.len() {
-            let return_ms = self.ground.dice.within(2_000..=9_000);
+            let return_ms = self.ground.dice.within(2_000..=16_000);
             self.kill_machine(machine, return_ms);
         }
     }

@@ -59,7 +59,10 @@ impl World {
     pub fn frozen_for_ms(&self, at: MasterAt) -> Option<u64> {
         match self.masters[at].condition {
             Condition::Up | Condition::Down => None,
-            Condition::Frozen { until_ms } => Some(until_ms.saturating_sub(self.ground.now_ms)),
+            // At least 1, so that what waits for the thaw does not spin until then.
+            Condition::Frozen { until_ms } => {
+                Some(until_ms.saturating_sub(self.ground.now_ms).max(1))
+            }
         }
     }
 

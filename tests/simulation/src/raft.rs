@@ -71,7 +71,14 @@ impl World {
             },
         };
         let leads = self.raft.leader == Some(origin.master) && self.raft.term == origin.term;
-        let bad = self.ground.dice.chance(self.ground.weather.log);
+        // An expiry that comes late is what must be fenced, so more of them do.
+        let expires = append
+            .proposal
+            .commands
+            .iter()
+            .any(|command| matches!(command, Command::ExpireWorker { .. }));
+        let more = if expires && self.faulty { 150 } else { 0 };
+        let bad = self.ground.dice.chance(self.ground.weather.log + more);
         if !leads {
             self.propose_deposed(append, bad);
             return;
@@ -80,12 +87,6 @@ impl World {
             self.take(append);
             return;
         }
-        // An expiry that comes late is what must be fenced: most of them do.
-        let expires = append
-            .proposal
-            .commands
-            .iter()
-            .any(|command| matches!(command, Command::ExpireWorker { .. }));
         match self.ground.dice.below(if expires { 8 } else { 4 }) {
             0 => {
                 self.ground.note(Fact::ProposalLost);
@@ -147,6 +148,11 @@ impl World {
         let after_last = self.raft.in_flight.back().map_or(0, |(due_ms, _)| *due_ms);
         let due_ms = (self.ground.now_ms + latency_ms).max(after_last);
         self.raft.in_flight.push_back((due_ms, append));
+        if self.faulty && self.ground.dice.chance(10) {
+            // While it is on its way, or right after.
+            let delay_ms = self.ground.dice.below(latency_ms + 3);
+            self.ground.after(delay_ms, Event::Depose);
+        }
         self.ground
             .after(due_ms - self.ground.now_ms, Event::Commit);
     }

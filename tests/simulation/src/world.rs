@@ -16,7 +16,7 @@ use crate::worker::Machine;
 /// Replicas.
 const MASTERS: usize = 3;
 /// How long faults last.
-const FAULTS_MS: std::ops::RangeInclusive<u64> = 18_000..=34_000;
+const FAULTS_MS: std::ops::RangeInclusive<u64> = 20_000..=40_000;
 /// After the faults every job must have ended in this time: a lease, probes of
 /// silent holders and a handful of repeated tasks fit several times over.
 const HEALING_MS: u64 = 90_000;
@@ -88,9 +88,9 @@ impl World {
             world.start_machine(at);
         }
         let faults_ms = world.ground.dice.within(FAULTS_MS);
-        for number in 0..world.ground.dice.index(4) + 2 {
+        for number in 0..world.ground.dice.index(6) + 3 {
             let spec = jobs::draw(&mut world.ground.dice, number);
-            let delay_ms = world.ground.dice.below(faults_ms * 3 / 4);
+            let delay_ms = world.ground.dice.below(faults_ms * 9 / 10);
             world.add_submission(spec, delay_ms);
         }
         world.ground.weather = world.draw_weather();
@@ -141,6 +141,7 @@ impl World {
             Event::Commit => self.on_commit(),
             Event::Stray(append) => self.on_stray(append),
             Event::Elect => self.on_elect(),
+            Event::Depose => self.depose(),
             Event::Open { master, term } => self.open(master, term),
             Event::Apply { master } => self.on_apply(master),
             Event::MasterReturns { master } => self.on_master_returns(master),
@@ -226,6 +227,12 @@ impl World {
             let detail = format!("{waiting}; clients settled: {settled}");
             self.oracle.report(Violation::new("L1", detail));
             return true;
+        }
+        if self.operator.is_settled() {
+            // A drain that was long on its way may come after its end.
+            for worker in self.oracle.draining() {
+                self.drain(worker, false);
+            }
         }
         let settled = self.submissions.iter().all(Submission::is_settled)
             && self.operator.is_settled()

@@ -262,13 +262,13 @@ impl World {
         };
         let liveness = leader.sessions.liveness();
         let state = &self.masters[at].state;
-        if vivat_core::view::wait_reason(state, job, &liveness) == Some(WaitReason::NoWorkers) {
+        if view::wait_reason(state, job, &liveness) == Some(WaitReason::NoWorkers) {
             self.ground.note(Fact::JobWaitedForWorkers);
         }
         let body = match view::job(state, job, &liveness) {
             Some(seen) => {
                 self.oracle.viewed(&seen, &liveness);
-                Response::View(Box::new(seen))
+                Response::View
             }
             None => Response::Refused(Rejection::UnknownJob(job)),
         };

@@ -1,6 +1,6 @@
 //! How jobs end, and what must hold when all is over.
 
-use vivat_core::state::{Job, JobEnd, Stage};
+use vivat_core::state::{Job, JobEnd, Phase, Stage};
 use vivat_core::{LivenessView, view};
 use vivat_shared::cause::{FailureCause, JobFailure};
 use vivat_shared::ids::{JobId, RoundId, TaskId, TaskKind};
@@ -24,6 +24,12 @@ impl Oracle {
         self.ensure(!lives, "mistake 8", || {
             format!("{id} ended with granted attempts")
         });
+    }
+
+    /// Whether a job is about to end, or has ended.
+    pub fn is_closing(&self, job: JobId) -> bool {
+        let active = self.reference.job(job).and_then(Job::active);
+        active.is_none_or(|active| active.phase == Phase::Commit)
     }
 
     /// Whether every job has ended.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vivat_core::command::{Applied, Command, Event, Rejection, Reply};
 use vivat_core::{State, apply, invariants, snapshot};
 use vivat_shared::attempt::CommittedPart;
-use vivat_shared::ids::{AttemptId, JobId, TaskId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 use vivat_shared::view::JobState;
 
 use crate::event::MasterAt;
@@ -217,7 +217,14 @@ impl Oracle {
     fn take_event(&mut self, ground: &mut Ground, commands: &[Command], event: &Event) {
         match event {
             Event::AttemptGranted { attempt, worker } => self.granted(ground, *attempt, *worker),
-            Event::AttemptRevoked { attempt, worker } => self.revoked(*attempt, *worker),
+            Event::AttemptRevoked { attempt, worker } => {
+                let healthy =
+                    |command: &Command| matches!(command, Command::JudgeSegment { healthy: true, .. });
+                if attempt.task.kind == TaskKind::Reduce && commands.iter().any(healthy) {
+                    ground.note(Fact::ReduceMoved);
+                }
+                self.revoked(*attempt, *worker);
+            }
             Event::AttemptFinished {
                 attempt,
                 worker,
@@ -269,6 +276,15 @@ impl Oracle {
         self.ensure(opened.0 == term && silent_ms >= LEASE_MS, "L5", || {
             format!("seat {at} expires {worker} after a silence of {silent_ms}")
         });
+    }
+
+    /// Workers that are given nothing new.
+    pub fn draining(&self) -> Vec<WorkerId> {
+        let workers = self.reference.workers();
+        workers
+            .filter(|worker| worker.is_registered() && !worker.accepts_work())
+            .map(|worker| worker.id)
+            .collect()
     }
 
     /// The worker that has a uid.

@@ -80,7 +80,7 @@ impl World {
             Pending::Register
             | Pending::Restore
             | Pending::Beat
-            | Pending::Report(_)
+            | Pending::Report
             | Pending::Chunk(_)
             | Pending::Locate(_)
             | Pending::Complain => None,
@@ -110,7 +110,7 @@ impl World {
     }
 
     pub(super) fn report(&mut self, at: MachineAt) {
-        if self.is_calling(at, |pending| matches!(pending, Pending::Report(_))) {
+        if self.is_calling(at, |pending| matches!(pending, Pending::Report)) {
             return;
         }
         let Some(process) = self.process_mut(at) else {
@@ -132,9 +132,8 @@ impl World {
         if reports.is_empty() {
             return;
         }
-        let attempts = reports.iter().map(|(attempt, _)| *attempt).collect();
         let body = Request::Report { worker, reports };
-        self.call(at, Pending::Report(attempts), body);
+        self.call(at, Pending::Report, body);
     }
 
     pub fn on_worker_response(&mut self, at: MachineAt, life: u32, call: CallId, body: Response) {
@@ -162,7 +161,7 @@ impl World {
             | Response::Verdicts(_)
             | Response::Located { .. }
             | Response::Job { .. }
-            | Response::View(_) => body,
+            | Response::View => body,
         };
         let Some(pending) = process.calls.remove(&call) else {
             return;
@@ -206,7 +205,7 @@ impl World {
                 | Response::Delivery(_)
                 | Response::Located { .. }
                 | Response::Job { .. }
-                | Response::View(_)
+                | Response::View
                 | Response::NotLeader { .. }
                 | Response::Unknown,
                 _,
@@ -272,7 +271,7 @@ impl World {
             Pending::Register => WorkerTimer::Register,
             Pending::Restore => WorkerTimer::Restore,
             Pending::Pull { .. } => WorkerTimer::Pull,
-            Pending::Report(_) => {
+            Pending::Report => {
                 self.ground.note(Fact::ReportRepeated);
                 WorkerTimer::Report
             }

@@ -65,7 +65,7 @@ enum Pending {
     Restore,
     Beat,
     Pull { want: u32, control_free: bool },
-    Report(Vec<AttemptId>),
+    Report,
     Chunk(AttemptId),
     Locate(AttemptId),
     Complain,
@@ -301,7 +301,7 @@ impl World {
             Pending::Register
             | Pending::Restore
             | Pending::Beat
-            | Pending::Report(_)
+            | Pending::Report
             | Pending::Chunk(_)
             | Pending::Locate(_)
             | Pending::Complain => CALL_TIMEOUT_MS,
