@@ -4,10 +4,17 @@
 //! done twice that need not be, the output equals the oracle's byte for byte,
 //! and the cluster serves another job afterwards.
 
+mod bad_input;
 mod config;
 mod errors;
 mod failover;
+mod faults;
+mod faults_masters;
+mod faults_pauses;
 mod harness;
+mod lab_checks;
+mod lab_cluster;
+mod lab_program;
 mod main_job;
 mod process_life;
 mod worker_loss;

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vivat_programs::ProgramEntry;
+
 /// Default memory of one slot, in bytes: 256 MiB.
 pub const SLOT_MEMORY_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
@@ -35,6 +37,9 @@ pub struct WorkerConfig {
     pub advertise_host: Option<String>,
     /// `key=value` labels, for people and placement.
     pub labels: BTreeMap<String, String>,
+    /// The programs that it can run: the built-in ones, unless a test brings
+    /// its own. What it does not have fails a job by its name.
+    pub catalogue: &'static [ProgramEntry],
     /// Ends the process, hard, when so many attempts have run: fault tests.
     pub fail_after: Option<u32>,
     /// How long a shutdown waits for what runs.
@@ -53,6 +58,7 @@ impl WorkerConfig {
             listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
             advertise_host: None,
             labels: BTreeMap::new(),
+            catalogue: vivat_programs::catalogue(),
             fail_after: None,
             shutdown_grace: Duration::from_secs(5),
         }

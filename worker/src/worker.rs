@@ -128,6 +128,7 @@ impl Worker {
             runtime,
             slot_memory_bytes: config.slot_memory_bytes,
             cells,
+            catalogue: config.catalogue,
             fail_after: config.fail_after,
         }));
         let threads = runner.start(config.slots).map_err(StartError::Thread)?;

@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
 use vivat_client::LeaderClient;
+use vivat_programs::ProgramEntry;
 use vivat_shared::attempt::{AttemptFailure, Outcome, Work};
 use vivat_shared::cause::{FailureCause, InputRange};
 use vivat_shared::ids::{AttemptId, JobId, TaskKind};
@@ -71,6 +72,7 @@ pub(crate) struct RunnerParts {
     pub(crate) runtime: Handle,
     pub(crate) slot_memory_bytes: usize,
     pub(crate) cells: RunningCells,
+    pub(crate) catalogue: &'static [ProgramEntry],
     pub(crate) fail_after: Option<u32>,
 }
 
@@ -85,7 +87,7 @@ impl Runner {
             runtime: parts.runtime,
             slot_memory_bytes: parts.slot_memory_bytes,
             cells: parts.cells,
-            programs: Programs::default(),
+            programs: Programs::new(parts.catalogue),
             fail_after: parts.fail_after,
             ended: AtomicU32::new(0),
         }

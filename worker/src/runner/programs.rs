@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vivat_engine::Executable;
-use vivat_programs::{find, validate_parameters};
+use vivat_programs::{ProgramEntry, validate_parameters};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{JobId, RoundId};
 use vivat_shared::job::JobSpec;
@@ -29,12 +29,21 @@ impl fmt::Debug for BuiltProgram {
 }
 
 /// Built once for each step of a job, by all slots together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Programs {
+    catalogue: &'static [ProgramEntry],
     built: Mutex<HashMap<(JobId, u16), Arc<BuiltProgram>>>,
 }
 
 impl Programs {
+    /// None is built yet.
+    pub(super) fn new(catalogue: &'static [ProgramEntry]) -> Self {
+        Self {
+            catalogue,
+            built: Mutex::default(),
+        }
+    }
+
     /// The program of a round's step.
     ///
     /// # Errors
@@ -52,7 +61,7 @@ impl Programs {
         }
         // Built outside the lock: a regex takes its time. Two slots may both
         // build it, the first to be done wins.
-        let program = Arc::new(build(round, spec)?);
+        let program = Arc::new(build(self.catalogue, round, spec)?);
         let mut built = self.lock();
         if built.len() >= BUILT_MAX {
             built.clear();
@@ -70,16 +79,23 @@ impl Programs {
     }
 }
 
-fn build(round: RoundId, spec: &JobSpec) -> Result<BuiltProgram, FailureCause> {
+fn build(
+    catalogue: &[ProgramEntry],
+    round: RoundId,
+    spec: &JobSpec,
+) -> Result<BuiltProgram, FailureCause> {
     let step = spec
         .steps
         .get(usize::from(round.step))
         .ok_or_else(|| FailureCause::Internal {
             detail: format!("{round} has no step in its specification"),
         })?;
-    let entry = find(&step.program).ok_or_else(|| FailureCause::ProgramNotFound {
-        program: step.program.clone(),
-    })?;
+    let entry = catalogue
+        .iter()
+        .find(|entry| entry.name == step.program)
+        .ok_or_else(|| FailureCause::ProgramNotFound {
+            program: step.program.clone(),
+        })?;
     let checked = validate_parameters(entry, &step.parameters).map_err(|error| error.cause())?;
     if !entry.accepts(spec.format) {
         return Err(FailureCause::InvalidParameter {
