@@ -188,13 +188,22 @@ pub enum WorkerTimer {
     Pull,
     Report,
     /// A call got no answer.
-    Timeout { call: CallId },
+    Timeout {
+        call: CallId,
+    },
     /// An attempt has done its work.
-    AttemptDone { attempt: AttemptId, run: u64 },
+    AttemptDone {
+        attempt: AttemptId,
+        run: u64,
+    },
     /// Send the next chunk of a plan.
-    Chunk { attempt: AttemptId },
+    Chunk {
+        attempt: AttemptId,
+    },
     /// Look for segments again.
-    Fetch { attempt: AttemptId },
+    Fetch {
+        attempt: AttemptId,
+    },
 }
 
 /// Of a client, about one submission.

@@ -104,7 +104,11 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
         Policy::Random,
         Policy::Score,
     ];
-    let splits = if dice.chance(30) { 0 } else { dice.within(1..=9) };
+    let splits = if dice.chance(30) {
+        0
+    } else {
+        dice.within(1..=9)
+    };
     let mut spec = spec(nature, number, splits, dice.within(1..=4));
     spec.policy = policies[dice.index(policies.len())];
     spec.priority = if dice.chance(200) { 80 } else { 50 };

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! cargo run -p vivat-simulation -- replay SEED
-//! cargo run -p vivat-simulation -- run --seeds A..B
+//! cargo run -p vivat-simulation -- run --seeds A..B [--first]
 //! ```
 //!
 //! `replay` prints everything that happened in one run; `run` prints what went
-//! wrong in which, and what happened in all. Exits 1 when something went wrong.
+//! wrong in which, and what happened in all; `--first` stops at the first. Exits 1 when something went wrong.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use vivat_simulation::{Evidence, describe, run};
 
 const USAGE: &str = "usage: vivat-simulation replay SEED\n       \
-                     vivat-simulation run --seeds A..B";
+                     vivat-simulation run --seeds A..B [--first]";
 
 fn main() -> io::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +26,11 @@ fn main() -> io::Result<ExitCode> {
             Err(_) => usage(),
         },
         ["run", "--seeds", range] => match parse_range(range) {
-            Some(seeds) => run_all(seeds),
+            Some(seeds) => run_all(seeds, usize::MAX),
+            None => usage(),
+        },
+        ["run", "--seeds", range, "--first"] => match parse_range(range) {
+            Some(seeds) => run_all(seeds, 1),
             None => usage(),
         },
         _ => usage(),
@@ -55,10 +59,10 @@ fn replay(seed: u64) -> io::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn run_all(seeds: Range<u64>) -> io::Result<ExitCode> {
+fn run_all(seeds: Range<u64>, failures_max: usize) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let mut evidence = Evidence::default();
-    let (mut failed, mut count, mut entries, mut took_ms) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut failed, mut count, mut entries, mut took_ms) = (0, 0_u64, 0_u64, 0_u64);
     for seed in seeds {
         let run = run(seed, false);
         count += 1;
@@ -68,6 +72,9 @@ fn run_all(seeds: Range<u64>) -> io::Result<ExitCode> {
         if let Some(violation) = &run.violation {
             failed += 1;
             writeln!(out, "{}", describe(seed, violation))?;
+            if failed == failures_max {
+                break;
+            }
         }
     }
     writeln!(

@@ -133,13 +133,14 @@ impl World {
         self.oracle.compare_whole(at, state);
         self.masters[at].snapshot = Some(snapshot::encode(state));
         let index = self.masters[at].state.applied_index();
-        self.ground.say(|| format!("seat {at}: snapshot at {index}"));
+        self.ground
+            .say(|| format!("seat {at}: snapshot at {index}"));
     }
 
     /// A replica that fell behind takes another's snapshot over its own state.
     pub fn install_snapshot(&mut self, from: MasterAt, to: MasterAt) {
-        let ahead = self.masters[from].state.applied_index()
-            > self.masters[to].state.applied_index();
+        let ahead =
+            self.masters[from].state.applied_index() > self.masters[to].state.applied_index();
         let follows = self.masters[to].leader.is_none() && self.is_up(to);
         if !ahead || !follows || self.masters[from].condition == Condition::Down {
             return;

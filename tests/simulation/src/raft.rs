@@ -144,7 +144,10 @@ impl World {
 
     fn take(&mut self, append: Append) {
         let slow = self.ground.dice.chance(self.ground.weather.slowness);
-        let latency_ms = self.ground.dice.within(if slow { 50..=700 } else { 1..=12 });
+        let latency_ms = self
+            .ground
+            .dice
+            .within(if slow { 50..=700 } else { 1..=12 });
         let after_last = self.raft.in_flight.back().map_or(0, |(due_ms, _)| *due_ms);
         let due_ms = (self.ground.now_ms + latency_ms).max(after_last);
         self.raft.in_flight.push_back((due_ms, append));

@@ -13,6 +13,8 @@ pub(super) fn apply(
     grants: &[Grant],
 ) -> Result<Reply, Rejection> {
     context.state.check_term(term)?;
+    #[cfg(vivat_seeded_bug = "second-entry")]
+    super::finish_attempt::begin_due_commits(context);
     let answers = grants.iter().map(|grant| assign(context, *grant)).collect();
     Ok(Reply::Assigned(answers))
 }
@@ -57,7 +59,7 @@ fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {
     let idle = active.wants(task.kind)
         && active
             .table(task)
-            .is_some_and(|table| table.state(task.index) == Some(TaskState::Idle));
+            .is_some_and(|table| is_grantable(table.state(task.index)));
     let fetchable = task.kind != TaskKind::Reduce || active.round().may_fetch();
     if !idle || !fetchable || !may_hold(job, task, holder) {
         return Err(Rejection::NotGrantable(task));
@@ -69,6 +71,12 @@ fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {
         });
     }
     Ok(())
+}
+
+/// Whether a task wants an attempt. Without the look at it a batch that is
+/// proposed twice grants everything twice: mistake 8.
+fn is_grantable(state: Option<TaskState>) -> bool {
+    state == Some(TaskState::Idle) || cfg!(vivat_seeded_bug = "unverified-grant")
 }
 
 /// Whether the worker takes new work, and sees the job's paths.

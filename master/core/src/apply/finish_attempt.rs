@@ -188,10 +188,31 @@ fn finish_reduce(
     round
         .suspicions
         .retain(|_, suspicion| !suspicion.readers.is_empty());
-    if round.reduces.all_completed() {
+    // Left to an entry that comes later, or never: mistake 12.
+    if round.reduces.all_completed() && !cfg!(vivat_seeded_bug = "second-entry") {
         begin_commit(context, attempt.task);
     }
     Ok(())
+}
+
+/// The later entry of mistake 12.
+#[cfg(vivat_seeded_bug = "second-entry")]
+pub(super) fn begin_due_commits(context: &mut Context<'_>) {
+    let jobs: Vec<_> = context.state.active.iter().copied().collect();
+    for job in jobs {
+        let active = context.state.job(job).and_then(crate::state::Job::active);
+        let Some(round) = active.map(crate::state::Active::round) else {
+            continue;
+        };
+        if round.plan.is_some() && round.reduces.all_completed() {
+            let last = TaskId {
+                round: round.id,
+                kind: TaskKind::Reduce,
+                index: 0,
+            };
+            begin_commit(context, last);
+        }
+    }
 }
 
 /// The last partition is there: maps that still run again are for nobody.

@@ -7,6 +7,10 @@
 //! die.
 //!
 //! One file per command; what several commands cause stands in `effects`.
+//!
+//! Behind `cfg(vivat_seeded_bug = "NAME")` stand mistakes that nobody makes on
+//! purpose twice: `tests/seeded-bugs` compiles them in, one after the other, and
+//! fails unless the simulation finds each.
 
 mod append_plan;
 mod assign_attempts;
@@ -38,6 +42,11 @@ struct Context<'a> {
 /// Applies one entry. Its index must be above [`State::applied_index`].
 pub fn apply(state: &mut State, index: u64, proposal: &Proposal) -> Applied {
     state.now_ms = state.now_ms.max(proposal.proposed_at_ms);
+    if cfg!(vivat_seeded_bug = "nondeterminism") {
+        // Mistake 5: where a replica's state happens to lie differs.
+        let address = std::ptr::from_ref(state).addr();
+        state.now_ms += (address / 8 % 7) as u64;
+    }
     let mut context = Context {
         state,
         index,

@@ -79,6 +79,7 @@ pub struct State {
     pub(crate) jobs: BTreeMap<JobId, Arc<Job>>,
     pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
     // Indexes.
+    #[cfg_attr(vivat_seeded_bug = "forgotten-keys", serde(skip))]
     pub(crate) keys: BTreeMap<Arc<str>, JobId>,
     pub(crate) active: BTreeSet<JobId>,
     pub(crate) ended: VecDeque<JobId>,
@@ -310,12 +311,28 @@ impl State {
         attempt: AttemptId,
         worker: WorkerEpoch,
     ) -> Result<&Active, Rejection> {
+        if cfg!(vivat_seeded_bug = "weak-fence") {
+            // Mistake 9: the number alone, of whoever was granted it last.
+            return self
+                .job(attempt.job())
+                .and_then(Job::active)
+                .filter(|active| has_last_number(active, attempt))
+                .ok_or(Rejection::StaleAttempt { attempt });
+        }
         self.check_worker(worker)?;
         self.job(attempt.job())
             .and_then(Job::active)
             .filter(|active| active.is_live(attempt, worker))
             .ok_or(Rejection::StaleAttempt { attempt })
     }
+}
+
+/// Whether an attempt is the last that was granted of an unfinished task.
+fn has_last_number(active: &Active, attempt: AttemptId) -> bool {
+    let index = attempt.task.index;
+    active.table(attempt.task).is_some_and(|table| {
+        table.granted(index) == attempt.number && table.accepted(index).is_none()
+    })
 }
 
 /// Where a job stands in the scheduler's order, if it has something to grant.

@@ -269,7 +269,7 @@ impl TaskTable {
 
     /// Idle -> Running. None when the task is not idle or its numbers are used up.
     pub(crate) fn grant(&mut self, index: u32, worker: WorkerEpoch) -> Option<u16> {
-        if self.state(index)? != TaskState::Idle {
+        if self.state(index)? != TaskState::Idle && !cfg!(vivat_seeded_bug = "unverified-grant") {
             return None;
         }
         let at = index as usize;

@@ -1,6 +1,6 @@
-//! Random commands against the invariants, on two replicas of which one is
-//! restarted from a snapshot on the way. At the end all faults stop, and every
-//! job must end (L1).
+//! Random commands against the invariants, on three replicas that are restarted
+//! from snapshots on the way. At the end all faults stop, and every job must end
+//! (L1).
 
 #![expect(
     clippy::unwrap_used,
@@ -16,36 +16,52 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use world::World;
+use world::{REPLICAS, World};
 
-/// Sequences in a run; raise it for a longer one.
-const SEQUENCES: u32 = 300;
-/// Steps of a sequence.
-const STEPS_MAX: usize = 160;
+/// Sequences in a run; `VIVAT_SEQUENCES` sets another number.
+const SEQUENCES: u32 = 20_000;
+/// Sequences that must reach everything there is to reach.
+const REACHING_SEQUENCES: u32 = 500;
+/// Steps of a sequence; most of them are a command, some are several.
+const STEPS: usize = 200;
+/// Restarts of replicas in a sequence, at most.
+const RESTARTS_MAX: usize = 6;
+/// Times that a failing sequence is tried with less of it.
+const SHRINKS_MAX: u32 = 20_000;
 
 /// A kind of step and the dice that say how.
 type Step = (u8, [u16; 4]);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(any::<Step>(), 1..STEPS_MAX)
+    prop::collection::vec(any::<Step>(), STEPS)
+}
+
+/// Before which step, and which replica.
+fn restarts() -> impl Strategy<Value = Vec<(usize, usize)>> {
+    prop::collection::vec((0..STEPS, 0..REPLICAS), 0..RESTARTS_MAX)
+}
+
+fn sequences() -> u32 {
+    std::env::var("VIVAT_SEQUENCES").map_or(SEQUENCES, |text| text.parse().unwrap())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: SEQUENCES,
+        cases: sequences(),
         failure_persistence: None,
+        max_shrink_iters: SHRINKS_MAX,
         ..ProptestConfig::default()
     })]
 
     #[test]
     fn no_sequence_of_commands_breaks_an_invariant_or_tells_replicas_apart(
         steps in steps(),
-        restart_at in 0..STEPS_MAX,
+        restarts in restarts(),
     ) {
         let mut world = World::new();
         for (at, (kind, dice)) in steps.into_iter().enumerate() {
-            if at == restart_at {
-                world.restart_second_replica();
+            for (_, replica) in restarts.iter().filter(|(before, _)| *before == at) {
+                world.restart_replica(*replica);
             }
             world.step(kind, dice);
         }
@@ -58,7 +74,7 @@ proptest! {
 fn random_sequences_reach_every_kind_of_event_and_every_end() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _ in 0..SEQUENCES {
+    for _ in 0..REACHING_SEQUENCES {
         let mut world = World::new();
         for (kind, dice) in steps().new_tree(&mut runner).unwrap().current() {
             world.step(kind, dice);

@@ -1,4 +1,4 @@
-//! Two replicas, and something that proposes: sensible things mostly, stale and
+//! Three replicas, and something that proposes: sensible things mostly, stale and
 //! foreign ones often enough.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +24,14 @@ const UIDS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 /// Rounds of scheduling and finishing after which healed jobs must have ended.
 const HEALING_ROUNDS_MAX: usize = 400;
 
+/// Replicas of the state.
+pub const REPLICAS: usize = 3;
+
 pub struct World {
+    /// The one that is looked at.
     first: State,
-    second: State,
+    /// The others, which must come to the same.
+    others: [State; REPLICAS - 1],
     now_ms: u64,
     /// Everything that was ever granted, for late reports.
     history: Vec<(AttemptId, WorkerEpoch)>,
@@ -38,7 +43,7 @@ impl World {
     pub fn new() -> Self {
         let mut world = Self {
             first: State::new(),
-            second: State::new(),
+            others: [State::new(), State::new()],
             now_ms: 1,
             history: Vec::new(),
             seen: BTreeSet::new(),
@@ -47,9 +52,18 @@ impl World {
         world
     }
 
-    pub fn restart_second_replica(&mut self) {
-        let bytes = snapshot::encode(&self.second);
-        self.second = snapshot::decode(&bytes).unwrap();
+    /// A replica forgets everything but its snapshot; all hashes agree (S8).
+    pub fn restart_replica(&mut self, replica: usize) {
+        let whole = self.first.whole_hash();
+        let restarted = match replica {
+            0 => &mut self.first,
+            other => &mut self.others[other - 1],
+        };
+        let bytes = snapshot::encode(restarted);
+        *restarted = snapshot::decode(&bytes).unwrap();
+        for replica in [&self.first].into_iter().chain(&self.others) {
+            assert_eq!(replica.whole_hash(), whole, "S8");
+        }
     }
 
     fn propose(&mut self, commands: Vec<Command>) -> Applied {
@@ -60,10 +74,11 @@ impl World {
             commands,
         };
         let applied = apply(&mut self.first, index, &proposal);
-        let other = apply(&mut self.second, index, &proposal);
-        assert_eq!(applied, other, "S8");
-        assert_eq!(self.first.chained_hash(), self.second.chained_hash(), "S8");
-        assert_eq!(self.first.hash_point(), self.second.hash_point(), "S8");
+        for other in &mut self.others {
+            assert_eq!(applied, apply(other, index, &proposal), "S8");
+            assert_eq!(self.first.chained_hash(), other.chained_hash(), "S8");
+            assert_eq!(self.first.hash_point(), other.hash_point(), "S8");
+        }
         assert_eq!(applied.replies.len(), proposal.commands.len());
         let mut violations = invariants::check(&self.first);
         violations.extend(invariants::check_step(&before, &self.first));
@@ -182,7 +197,9 @@ impl World {
             _ => {
                 let index = self.first.applied_index() + 1;
                 self.first.note_index(index);
-                self.second.note_index(index);
+                for other in &mut self.others {
+                    other.note_index(index);
+                }
             }
         }
     }

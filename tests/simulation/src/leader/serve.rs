@@ -31,15 +31,7 @@ impl World {
             self.answer(call, from, Response::Stale);
             return;
         }
-        let plain = |command| (Question::Plain, vec![command]);
-        let (to_what, commands) = match body {
-            Request::Register { info, crashed } => {
-                let register = Command::RegisterWorker { info, crashed };
-                (Question::Register, vec![register])
-            }
-            Request::Restore { worker, held } => {
-                plain(Command::RestoreSegments { worker, held })
-            }
+        match body {
             Request::Heartbeat {
                 worker,
                 held,
@@ -48,7 +40,6 @@ impl World {
             } => {
                 let body = self.heartbeat(at, worker, &held, running, &jobs);
                 self.answer(call, from, body);
-                return;
             }
             Request::Pull {
                 worker,
@@ -65,53 +56,29 @@ impl World {
                     control_free,
                 };
                 self.pull(at, worker, waiter);
-                return;
             }
-            Request::Report { worker, reports } => {
-                let attempts = reports.iter().map(|(attempt, _)| *attempt).collect();
-                let finish = |(attempt, outcome)| Command::FinishAttempt {
-                    attempt,
-                    worker,
-                    outcome,
-                };
-                let commands = reports.into_iter().map(finish).collect();
-                (Question::Report { worker, attempts }, commands)
-            }
-            Request::AppendPlan {
-                worker,
-                attempt,
-                chunk,
-                content,
-            } => plain(Command::AppendPlan {
-                attempt,
-                worker,
-                chunk,
-                content,
-            }),
             Request::Locate { worker, reducer } => {
                 let body = locate(&self.masters[at].state, worker, reducer);
                 self.answer(call, from, body);
-                return;
             }
-            Request::FetchFailure { worker, failure } => {
-                plain(Command::ReportFetchFailure { worker, failure })
+            Request::Status { job } => self.status(at, call, from, job),
+            Request::Register { .. }
+            | Request::Restore { .. }
+            | Request::Report { .. }
+            | Request::AppendPlan { .. }
+            | Request::FetchFailure { .. }
+            | Request::Submit { .. }
+            | Request::Cancel { .. }
+            | Request::Drain { .. } => {
+                let (to_what, commands) = to_propose(body);
+                let purpose = Purpose::Answer {
+                    call,
+                    to: from,
+                    to_what,
+                };
+                self.submit(at, purpose, commands);
             }
-            Request::Submit { key, spec } => plain(Command::SubmitJob { key, spec }),
-            Request::Cancel { job } => plain(Command::CancelJob { job }),
-            Request::Status { job } => {
-                self.status(at, call, from, job);
-                return;
-            }
-            Request::Drain { worker, draining } => {
-                plain(Command::DrainWorker { worker, draining })
-            }
-        };
-        let purpose = Purpose::Answer {
-            call,
-            to: from,
-            to_what,
-        };
-        self.submit(at, purpose, commands);
+        }
     }
 
     /// Renews a lease; false when the epoch is over.
@@ -245,13 +212,7 @@ impl World {
     }
 
     /// A decided read (S10): only a leader that is confirmed answers it.
-    fn status(
-        &mut self,
-        at: MasterAt,
-        call: CallId,
-        from: Caller,
-        job: vivat_shared::ids::JobId,
-    ) {
+    fn status(&mut self, at: MasterAt, call: CallId, from: Caller, job: vivat_shared::ids::JobId) {
         let behind = self.masters[at].state.applied_index() < self.raft.log.len() as u64;
         if !self.is_confirmed(at) || behind {
             self.answer(call, from, Response::NotLeader { hint: None });
@@ -282,6 +243,49 @@ impl World {
     ) -> Option<&mut super::sessions::Session> {
         self.masters[at].leader.as_mut()?.sessions.get_mut(worker)
     }
+}
+
+/// What a request makes the leader propose.
+fn to_propose(body: Request) -> (Question, Vec<Command>) {
+    let command = match body {
+        Request::Register { info, crashed } => {
+            let register = Command::RegisterWorker { info, crashed };
+            return (Question::Register, vec![register]);
+        }
+        Request::Report { worker, reports } => {
+            let attempts = reports.iter().map(|(attempt, _)| *attempt).collect();
+            let finish = |(attempt, outcome)| Command::FinishAttempt {
+                attempt,
+                worker,
+                outcome,
+            };
+            let commands = reports.into_iter().map(finish).collect();
+            return (Question::Report { worker, attempts }, commands);
+        }
+        Request::Restore { worker, held } => Command::RestoreSegments { worker, held },
+        Request::AppendPlan {
+            worker,
+            attempt,
+            chunk,
+            content,
+        } => Command::AppendPlan {
+            attempt,
+            worker,
+            chunk,
+            content,
+        },
+        Request::FetchFailure { worker, failure } => {
+            Command::ReportFetchFailure { worker, failure }
+        }
+        Request::Submit { key, spec } => Command::SubmitJob { key, spec },
+        Request::Cancel { job } => Command::CancelJob { job },
+        Request::Drain { worker, draining } => Command::DrainWorker { worker, draining },
+        Request::Heartbeat { .. }
+        | Request::Pull { .. }
+        | Request::Locate { .. }
+        | Request::Status { .. } => return (Question::Plain, Vec::new()),
+    };
+    (Question::Plain, vec![command])
 }
 
 /// Whose lease a request renews.

@@ -121,9 +121,10 @@ impl Sessions {
     }
 
     pub fn take_expired(&mut self, now_ms: u64) -> Vec<WorkerEpoch> {
-        let over = self.by_worker.iter_mut().filter(|(_, session)| {
-            session.believed_until_ms <= now_ms && !session.expiring
-        });
+        let over = self
+            .by_worker
+            .iter_mut()
+            .filter(|(_, session)| session.believed_until_ms <= now_ms && !session.expiring);
         over.map(|(worker, session)| {
             session.expiring = true;
             WorkerEpoch {

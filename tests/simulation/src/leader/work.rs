@@ -344,7 +344,10 @@ impl World {
         let Some(leader) = self.masters[at].leader.as_mut() else {
             return;
         };
-        let time_out = due.timed_out.into_iter().map(|job| Command::TimeOutJob { job });
+        let time_out = due
+            .timed_out
+            .into_iter()
+            .map(|job| Command::TimeOutJob { job });
         let forget = due.forget.into_iter().map(|job| Command::ForgetJob { job });
         let commands: Vec<Command> = time_out.chain(forget).collect();
         if !commands.is_empty() && !leader.duties_in_flight {
@@ -363,7 +366,9 @@ impl World {
             return;
         }
         self.ground.note(Fact::SegmentProbed);
-        let answers = self.machine_of(holder.worker).is_some_and(|on| self.answers(on));
+        let answers = self
+            .machine_of(holder.worker)
+            .is_some_and(|on| self.answers(on));
         let healthy = answers && self.has_segment(holder.worker, map);
         let delay_ms = if answers {
             self.ground.dice.within(2..=60)
@@ -411,10 +416,9 @@ fn verdicts(
             Reply::Rejected(Rejection::StaleEpoch { .. } | Rejection::UnknownWorker(_)) => {
                 return Response::Stale;
             }
-            Reply::Rejected(_)
-            | Reply::Job { .. }
-            | Reply::Registered(_)
-            | Reply::Assigned(_) => has_the_outcome(state, worker, attempt),
+            Reply::Rejected(_) | Reply::Job { .. } | Reply::Registered(_) | Reply::Assigned(_) => {
+                has_the_outcome(state, worker, attempt)
+            }
         };
         verdicts.push((attempt, accepted));
     }

@@ -9,12 +9,7 @@ use crate::evidence::Fact;
 use crate::ground::Ground;
 
 impl Oracle {
-    pub(super) fn granted(
-        &mut self,
-        ground: &mut Ground,
-        attempt: AttemptId,
-        worker: WorkerEpoch,
-    ) {
+    pub(super) fn granted(&mut self, ground: &mut Ground, attempt: AttemptId, worker: WorkerEpoch) {
         let task = attempt.task;
         let known = self.fates.insert(attempt, (worker, Fate::Live));
         self.ensure(known.is_none(), "S4", || {

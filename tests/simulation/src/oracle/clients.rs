@@ -57,9 +57,8 @@ impl Oracle {
         self.ensure(is_end || end.is_none(), "S10", || {
             format!("{} is seen running after its end", seen.job_id)
         });
-        let silent = seen.state == JobState::Queued
-            && liveness.workers.is_empty()
-            && seen.reason.is_empty();
+        let silent =
+            seen.state == JobState::Queued && liveness.workers.is_empty() && seen.reason.is_empty();
         self.ensure(!silent, "L6", || {
             format!("{} waits without a reason", seen.job_id)
         });
@@ -85,8 +84,8 @@ impl Oracle {
             };
             let number = part.attempt;
             let counts = self.accepted.get(&task).copied();
-            let right = counts == Some(AttemptId { task, number })
-                && part.output == jobs::output(index);
+            let right =
+                counts == Some(AttemptId { task, number }) && part.output == jobs::output(index);
             self.ensure(right, "S2", || {
                 format!("{job} publishes attempt {number} of {task}; {counts:?} counts")
             });

@@ -165,7 +165,8 @@ impl Oracle {
         let attempts_max = u32::from(job.spec.attempts_max);
         let account = self.account(job.id);
         let of = |counts: &std::collections::BTreeMap<TaskId, u32>| {
-            task.and_then(|task| counts.get(&task).copied()).unwrap_or(0)
+            task.and_then(|task| counts.get(&task).copied())
+                .unwrap_or(0)
         };
         let just = match &failure.cause {
             FailureCause::InputNotFound { .. } => {
@@ -179,9 +180,7 @@ impl Oracle {
                 let named = task.and_then(|task| account.crashes.get(&task));
                 named.is_some_and(|named| named.len() >= usize::from(CRASHES_MAX))
             }
-            FailureCause::LostTooOften { .. } => {
-                of(&account.troubles) >= u32::from(LOSSES_MAX)
-            }
+            FailureCause::LostTooOften { .. } => of(&account.troubles) >= u32::from(LOSSES_MAX),
             FailureCause::JobTimeout { .. } => {
                 ground.note(Fact::JobTimedOut);
                 job.deadline_ms().is_some_and(|deadline| deadline <= now_ms)

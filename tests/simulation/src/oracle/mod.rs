@@ -218,8 +218,9 @@ impl Oracle {
         match event {
             Event::AttemptGranted { attempt, worker } => self.granted(ground, *attempt, *worker),
             Event::AttemptRevoked { attempt, worker } => {
-                let healthy =
-                    |command: &Command| matches!(command, Command::JudgeSegment { healthy: true, .. });
+                let healthy = |command: &Command| {
+                    matches!(command, Command::JudgeSegment { healthy: true, .. })
+                };
                 if attempt.task.kind == TaskKind::Reduce && commands.iter().any(healthy) {
                     ground.note(Fact::ReduceMoved);
                 }

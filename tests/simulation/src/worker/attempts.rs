@@ -269,4 +269,3 @@ fn failed(cause: FailureCause) -> Outcome {
         output_tail: String::new(),
     })
 }
-

@@ -140,30 +140,12 @@ impl World {
         if self.machines[at].life != life {
             return;
         }
-        let Some(process) = self.process_mut(at) else {
+        if let Some(hint) = is_no_answer(&body) {
+            self.call_failed(at, call, hint);
             return;
-        };
-        let body = match body {
-            Response::NotLeader { hint } => {
-                self.call_failed(at, call, hint);
-                return;
-            }
-            Response::Unknown => {
-                self.call_failed(at, call, None);
-                return;
-            }
-            Response::Stale
-            | Response::Refused(_)
-            | Response::Done
-            | Response::Registered(_)
-            | Response::Beat { .. }
-            | Response::Delivery(_)
-            | Response::Verdicts(_)
-            | Response::Located { .. }
-            | Response::Job { .. }
-            | Response::View => body,
-        };
-        let Some(pending) = process.calls.remove(&call) else {
+        }
+        let process = self.process_mut(at);
+        let Some(pending) = process.and_then(|process| process.calls.remove(&call)) else {
             return;
         };
         match (body, pending) {
@@ -214,8 +196,7 @@ impl World {
     }
 
     fn registered(&mut self, at: MachineAt, worker: WorkerEpoch) {
-        self.ground
-            .say(|| format!("machine {at} is {worker}"));
+        self.ground.say(|| format!("machine {at} is {worker}"));
         self.machines[at].worker = Some(worker.worker);
         let Some(process) = self.process_mut(at) else {
             return;
@@ -294,13 +275,28 @@ impl World {
         let want = (slots * super::PREFETCH)
             .saturating_sub(waiting)
             .max(idle.saturating_sub(waiting));
-        let control_free = !process
-            .held
-            .iter()
-            .any(|(attempt, held)| {
-                attempt.task.kind.is_control() && !matches!(held.phase, Phase::Finished(_))
-            });
+        let control_free = !process.held.iter().any(|(attempt, held)| {
+            attempt.task.kind.is_control() && !matches!(held.phase, Phase::Finished(_))
+        });
         Some((u32::try_from(want).unwrap_or(u32::MAX), control_free))
+    }
+}
+
+/// Whether another master must be asked, and which.
+fn is_no_answer(body: &Response) -> Option<Option<MasterAt>> {
+    match body {
+        Response::NotLeader { hint } => Some(*hint),
+        Response::Unknown => Some(None),
+        Response::Stale
+        | Response::Refused(_)
+        | Response::Done
+        | Response::Registered(_)
+        | Response::Beat { .. }
+        | Response::Delivery(_)
+        | Response::Verdicts(_)
+        | Response::Located { .. }
+        | Response::Job { .. }
+        | Response::View => None,
     }
 }
 
