@@ -5,6 +5,8 @@
 //!
 //! They are run by hand, on a machine with nothing else to do; no test is timed.
 
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
 #[path = "../../tests/cluster/harness/mod.rs"]
 #[expect(
     dead_code,
