@@ -51,6 +51,9 @@ pub enum EngineError {
         bytes: usize,
         /// The limit.
         bytes_max: usize,
+        /// Where in the file the records begin that it was made of; a record of
+        /// more than some KiB is alone. None when that is not known.
+        offset: Option<u64>,
     },
     /// The program sent a key to a partition that does not exist.
     #[error("the program chose partition {partition} of {partitions}")]
@@ -205,6 +208,14 @@ impl std::fmt::Display for InputProblem {
 }
 
 impl EngineError {
+    /// The same error with the place that is to blame, where it has room for it.
+    pub(crate) fn at(mut self, place: u64) -> Self {
+        if let Self::EmittedTooLarge { offset, .. } = &mut self {
+            offset.get_or_insert(place);
+        }
+        self
+    }
+
     /// The cause that the master is told.
     #[must_use]
     pub fn cause(&self) -> FailureCause {
@@ -222,7 +233,13 @@ impl EngineError {
                     None => source.detail.clone(),
                 },
             },
-            Self::EmittedTooLarge { .. } | Self::NoSuchPartition { .. } => FailureCause::Program {
+            Self::EmittedTooLarge { offset, .. } => FailureCause::Program {
+                detail: match offset {
+                    Some(offset) => format!("{self} (record at or behind byte {offset})"),
+                    None => self.to_string(),
+                },
+            },
+            Self::NoSuchPartition { .. } => FailureCause::Program {
                 detail: self.to_string(),
             },
             Self::Storage { usage, source, .. } => storage_cause(usage.word(), source),

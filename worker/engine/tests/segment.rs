@@ -11,6 +11,13 @@ use vivat_engine::{SegmentError, SegmentFile, SegmentReader, SegmentWriter, veri
 type Records = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn read(bytes: &[u8]) -> Result<Records, SegmentError> {
+    let read = unpack(bytes);
+    let proved = SegmentReader::new(bytes).prove();
+    assert_eq!(proved.is_ok(), read.is_ok(), "{proved:?}");
+    read
+}
+
+fn unpack(bytes: &[u8]) -> Result<Records, SegmentError> {
     let mut reader = SegmentReader::new(bytes);
     let mut records = Vec::new();
     while reader.advance()? {

@@ -88,7 +88,7 @@ fn drive<P: Program, G: Gather<P>>(
         while let Some(chunk) = take_chunk(&mut rest) {
             task.cancel.check()?;
             let records = mapper.map_block(&chunk, &mut gather).map_err(failed)?;
-            gather.check()?;
+            gather.check().map_err(|error| error.at(chunk.offset))?;
             let bytes = chunk.bytes.len() as u64;
             task.progress.add(bytes, records);
             read.0 += bytes;

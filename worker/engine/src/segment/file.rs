@@ -143,8 +143,7 @@ pub fn verify(path: &Path) -> Result<Vec<u64>, SegmentError> {
     let file = SegmentFile::open(path)?;
     for partition in 0..file.partitions() {
         if let Some(run) = file.run(partition) {
-            let mut reader = SegmentReader::of_partition(run, partition);
-            while reader.advance()? {}
+            SegmentReader::of_partition(run, partition).prove()?;
         }
     }
     Ok(file.stored_bytes())

@@ -116,8 +116,31 @@ impl<R: Read> SegmentReader<R> {
         self.offset
     }
 
+    /// Reads the whole run and proves it by checksums and totals alone, without
+    /// unpacking a block: enough for whoever keeps or passes on stored bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::advance`].
+    pub fn prove(mut self) -> Result<(), SegmentError> {
+        while !self.ended {
+            let header = self.next_stored()?;
+            match header.kind {
+                BlockKind::Plain | BlockKind::Lz4 => self.count(&header),
+                BlockKind::End => self.end()?,
+            }
+        }
+        Ok(())
+    }
+
     #[cold]
     fn next_block(&mut self) -> Result<(), SegmentError> {
+        let header = self.next_stored()?;
+        self.unpack(&header)
+    }
+
+    /// Takes in the next header and its stored bytes, proved.
+    fn next_stored(&mut self) -> Result<BlockHeader, SegmentError> {
         let start = self.offset;
         let mut header_bytes = [0; BLOCK_HEADER_BYTES];
         self.input
@@ -143,9 +166,8 @@ impl<R: Read> SegmentReader<R> {
                 expected,
             }));
         }
-        self.unpack(&header)?;
         self.offset += BLOCK_HEADER_BYTES as u64 + wanted;
-        Ok(())
+        Ok(header)
     }
 
     fn unpack(&mut self, header: &BlockHeader) -> Result<(), SegmentError> {
@@ -167,9 +189,13 @@ impl<R: Read> SegmentReader<R> {
         self.block_bytes = header.raw_bytes as usize;
         self.block_records = header.records;
         self.at = 0;
+        self.count(header);
+        Ok(())
+    }
+
+    fn count(&mut self, header: &BlockHeader) {
         self.records += u64::from(header.records);
         self.raw_bytes += u64::from(header.raw_bytes);
-        Ok(())
     }
 
     fn end(&mut self) -> Result<(), SegmentError> {
