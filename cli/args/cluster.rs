@@ -12,6 +12,12 @@ pub enum ClusterCommand {
     /// The masters alone
     #[command(after_help = "Example:\n  vivat cluster members -o wide")]
     Members,
+    /// Compare the masters' states: 0 if they are the same at one index
+    #[command(
+        after_help = "Example:\n  vivat cluster check && echo all the same\n\n\
+        Exit codes: 1 the states differ, 5 fewer than two masters can be compared now."
+    )]
+    Check,
     /// Hand leadership over to another master
     #[command(after_help = "Example:\n  vivat cluster transfer-leader --to 2")]
     TransferLeader {

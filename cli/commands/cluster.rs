@@ -1,8 +1,9 @@
-//! `vivat cluster status|members|transfer-leader`
+//! `vivat cluster status|members|check|transfer-leader`
 
 use serde_json::json;
 use vivat_client::{ClusterView, MasterView};
 
+use super::cluster_check;
 use crate::app::App;
 use crate::args::Print;
 use crate::args::cluster::ClusterCommand;
@@ -21,6 +22,10 @@ pub async fn cluster(app: &App, command: ClusterCommand) -> Result<(), Failure> 
         ClusterCommand::Members => {
             let view = client.cluster_status().await.map_err(no_master)?;
             members(app, &view)
+        }
+        ClusterCommand::Check => {
+            let view = client.cluster_status().await.map_err(no_master)?;
+            cluster_check::check(app, &view)
         }
         ClusterCommand::TransferLeader { to } => {
             let seat = client.transfer_leader(to).await?;

@@ -2,6 +2,7 @@
 //! ends with a [`Failure`] or without.
 
 mod cluster;
+mod cluster_check;
 mod completion;
 mod config_view;
 mod dev;

@@ -154,6 +154,14 @@ fn describe(member: &Member, peer: Option<&PeerDescription>) -> v1::Master {
         applied_index: raft.map_or(0, |raft| raft.applied_index),
         hash_index: hash.index,
         state_hash: hash_text(hash.hash),
+        hash_points: raft.map_or_else(Vec::new, |raft| {
+            let points = raft.hash_points.iter();
+            let wire = points.map(|point| v1::HashPoint {
+                index: point.index,
+                hash: point.hash,
+            });
+            wire.collect()
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The cluster's service, in domain types.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vivat_proto::v1;
@@ -38,6 +39,8 @@ pub struct MasterView {
     pub hash_index: u64,
     /// Chained hash at `hash_index`, 16 hexadecimal digits.
     pub state_hash: String,
+    /// Chained hash by index, at recent multiples of 64.
+    pub hash_points: BTreeMap<u64, u64>,
 }
 
 /// The cluster as one replica sees it.
@@ -215,6 +218,11 @@ fn master_view(master: v1::Master) -> MasterView {
         applied_index: master.applied_index,
         hash_index: master.hash_index,
         state_hash: master.state_hash,
+        hash_points: master
+            .hash_points
+            .into_iter()
+            .map(|point| (point.index, point.hash))
+            .collect(),
     }
 }
 
