@@ -100,7 +100,12 @@ impl Proposer {
         let count = commands.len();
         let mut waiting = Vec::new();
         for (commands, bytes) in cut(commands)? {
-            waiting.push(self.enqueue(commands, bytes, share)?);
+            match self.enqueue(commands, bytes, share) {
+                Ok(part) => waiting.push(part),
+                Err(refused) if waiting.is_empty() => return Err(refused),
+                // What is refused was not proposed, but parts before it were.
+                Err(_) => return Err(LeaderError::OutcomeUnknown),
+            }
         }
         let mut replies = Vec::with_capacity(count);
         for part in waiting {
@@ -147,17 +152,27 @@ impl Proposer {
     }
 }
 
+/// The size of a command, if an entry can hold it.
+///
+/// # Errors
+///
+/// [`LeaderError::TooLarge`].
+pub(super) fn size_of(command: &Command) -> Result<usize, LeaderError> {
+    let bytes = postcard::experimental::serialized_size(command).unwrap_or(usize::MAX);
+    if bytes > COMMANDS_BYTES_MAX {
+        return Err(LeaderError::TooLarge {
+            bytes,
+            bytes_max: COMMANDS_BYTES_MAX,
+        });
+    }
+    Ok(bytes)
+}
+
 /// Cuts commands into runs that fit an entry, each with its size in bytes.
 fn cut(commands: Vec<Command>) -> Result<Vec<(Vec<Command>, usize)>, LeaderError> {
     let mut runs: Vec<(Vec<Command>, usize)> = Vec::new();
     for command in commands {
-        let bytes = postcard::experimental::serialized_size(&command).unwrap_or(usize::MAX);
-        if bytes > COMMANDS_BYTES_MAX {
-            return Err(LeaderError::TooLarge {
-                bytes,
-                bytes_max: COMMANDS_BYTES_MAX,
-            });
-        }
+        let bytes = size_of(&command)?;
         match runs.last_mut() {
             Some((run, total)) if *total + bytes <= COMMANDS_BYTES_MAX => {
                 run.push(command);
@@ -312,6 +327,30 @@ mod tests {
             Err(LeaderError::Overloaded { .. })
         ));
         assert_eq!(accepted(Share::Whole, 1), QUEUE_REQUESTS_MAX / 2);
+    }
+
+    #[tokio::test]
+    async fn commands_of_which_only_some_found_room_are_not_called_unproposed() {
+        let (requests, _queue) = mpsc::channel(1);
+        let proposer = Proposer {
+            requests,
+            room_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+        };
+        let command = |bytes| Command::ExpireWorker {
+            worker: WorkerEpoch {
+                worker: WorkerId(1),
+                epoch: Epoch(1),
+            },
+            term: 1,
+            reason: "x".repeat(bytes),
+        };
+        let large = COMMANDS_BYTES_MAX - ENVELOPE_BYTES;
+        // Each is an entry of its own, and the queue takes one.
+        let parts = vec![command(large), command(large)];
+        let answer = proposer.propose(parts, Share::Whole).await;
+        assert_eq!(answer, Err(LeaderError::OutcomeUnknown));
+        let answer = proposer.propose(vec![command(1)], Share::Whole).await;
+        assert!(matches!(answer, Err(LeaderError::Overloaded { .. })));
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! state tells that it was this attempt that won.
 
 use vivat_core::command::{Command, Rejection, Reply};
-use vivat_shared::attempt::Outcome;
+use vivat_shared::attempt::{AttemptFailure, Outcome};
+use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 
 use super::Leader;
 use super::error::LeaderError;
+use super::proposer;
 use super::pulls::has_the_outcome;
 
 /// What a worker is told of one report.
@@ -38,11 +40,7 @@ impl Leader {
         let mut commands = Vec::with_capacity(reports.len());
         for (attempt, outcome) in reports {
             attempts.push(attempt);
-            commands.push(Command::FinishAttempt {
-                attempt,
-                worker,
-                outcome,
-            });
+            commands.push(within_an_entry(attempt, worker, outcome));
         }
         let replies = self.propose(commands).await?;
         self.sessions().note_reported(worker, &attempts);
@@ -63,5 +61,27 @@ impl Leader {
             verdicts.push(Verdict { attempt, accepted });
         }
         Ok(verdicts)
+    }
+}
+
+/// The command of a report. An outcome that no entry can hold is a failure of
+/// its attempt: refused, it would be repeated for ever, and with it every report
+/// that goes in the same call.
+fn within_an_entry(attempt: AttemptId, worker: WorkerEpoch, outcome: Outcome) -> Command {
+    let command = |outcome| Command::FinishAttempt {
+        attempt,
+        worker,
+        outcome,
+    };
+    let reported = command(outcome);
+    match proposer::size_of(&reported) {
+        Ok(_) => reported,
+        Err(error) => command(Outcome::Failed(AttemptFailure {
+            cause: FailureCause::Internal {
+                detail: format!("the report of its outcome is too large: {error}"),
+            },
+            input: None,
+            output_tail: String::new(),
+        })),
     }
 }

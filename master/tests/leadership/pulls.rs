@@ -1,8 +1,11 @@
 //! Pulls: redelivery, kills, one waiter a worker, repeated reports, taking back.
 
+use vivat_proto::convert::attempt::report_to_wire;
 use vivat_proto::v1;
-use vivat_shared::attempt::Outcome;
+use vivat_shared::attempt::{AttemptFailure, Outcome};
+use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::AttemptId;
+use vivat_shared::limits::ENTRY_BYTES_MAX;
 
 use crate::cluster::{Cluster, DEADLINE, HANDED_BACK, eventually, get};
 use crate::worker::{REDUCERS, Worker, client};
@@ -97,6 +100,39 @@ async fn repeated_report_gets_the_verdict_of_the_first() {
     let stranger = AttemptId { number: 9, ..map };
     let refused = worker.report(channel, stranger, Outcome::Killed).await;
     assert!(!refused.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_that_no_entry_can_hold_fails_its_attempt_and_holds_up_no_other() {
+    let cluster = Cluster::start().await;
+    let mut worker = Worker::register(&cluster, "w").await;
+    let job = cluster.submit("key", REDUCERS).await;
+    worker.finish_plan(&cluster, 2).await;
+    worker.pull_until(&cluster, 2).await;
+    let maps: Vec<AttemptId> = worker.held.iter().copied().collect();
+    let failure = AttemptFailure {
+        cause: FailureCause::Storage {
+            detail: "x".repeat(ENTRY_BYTES_MAX),
+        },
+        input: None,
+        output_tail: String::new(),
+    };
+    let reports = vec![
+        report_to_wire(maps[0], Outcome::Failed(failure)),
+        report_to_wire(maps[1], Outcome::Killed),
+    ];
+    let request = v1::ReportOutcomesRequest {
+        worker: Some(worker.epoch.into()),
+        reports,
+    };
+    let answer = client(cluster.leader_channel().await)
+        .report_outcomes(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(answer.verdicts.len(), 2);
+    let attempts = cluster.job(job).await.attempts.unwrap();
+    assert_eq!((attempts.failed, attempts.killed), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
