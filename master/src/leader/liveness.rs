@@ -75,7 +75,8 @@ impl Leader {
                 // It is gone, or back under a new epoch, which has its own session.
                 self.sessions().finish(worker);
             }
-            // The event ends the session.
+            // The event ends the session too, but a slow reader skips events.
+            Ok([Reply::Done]) => self.sessions().finish(worker),
             Ok(_) => {}
             Err(LeaderError::NotLeader) => {}
             Err(error) => {

@@ -83,11 +83,17 @@ impl Leader {
     /// After skipped events: what they would have told is in the state, and in
     /// what the workers say next.
     fn look_again(&self) {
-        let live = self.raft.read(super::live_workers);
-        for worker in live {
-            self.sessions().begin(worker, tokio::time::Instant::now());
-        }
-        self.sessions().supersede_all();
+        // Sessions first, then the state: one that begins in between stays.
+        let known = self.sessions().workers();
+        let (live, gone) = self.raft.read(|state| {
+            let gone = known
+                .into_iter()
+                .filter(|&worker| !super::is_current(state, worker))
+                .collect::<Vec<_>>();
+            (super::live_workers(state), gone)
+        });
+        self.sessions()
+            .refresh(&live, &gone, tokio::time::Instant::now());
         self.wake_scheduler.notify_one();
         self.wake_duties.notify_one();
     }

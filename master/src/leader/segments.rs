@@ -156,6 +156,10 @@ impl Stream {
                 Err(RecvError::Closed) => return End::Closed,
             };
             let told = if batch.skipped {
+                // Its end may be among what was skipped.
+                if !self.is_granted() {
+                    return End::Quiet;
+                }
                 self.tell_all().await
             } else if batch.maps.is_empty() {
                 Ok(())
@@ -169,6 +173,11 @@ impl Stream {
                 return End::Quiet;
             }
         }
+    }
+
+    fn is_granted(&self) -> bool {
+        let raft = &self.leader.raft;
+        raft.read(|state| maps_of(state, self.worker, self.reducer).is_some())
     }
 
     fn gather(

@@ -110,6 +110,29 @@ impl Sessions {
         }
     }
 
+    /// Workers with a session, at its epoch.
+    pub(super) fn workers(&self) -> Vec<WorkerEpoch> {
+        self.by_worker
+            .iter()
+            .map(|(&worker, session)| WorkerEpoch {
+                worker,
+                epoch: session.epoch,
+            })
+            .collect()
+    }
+
+    /// After skipped events: ends the sessions of workers that are gone, begins
+    /// those of workers that are live, and lets all tell anew what they hold.
+    pub(super) fn refresh(&mut self, live: &[WorkerEpoch], gone: &[WorkerEpoch], now: Instant) {
+        for &worker in gone {
+            self.finish(worker);
+        }
+        for &worker in live {
+            self.begin(worker, now);
+        }
+        self.supersede_all();
+    }
+
     /// Renews the lease. False: there is no session of this epoch.
     pub(super) fn hear(&mut self, worker: WorkerEpoch, now: Instant) -> bool {
         let lease = self.lease;
@@ -159,8 +182,10 @@ impl Sessions {
             .values()
             .flat_map(|session| &session.progress)
             .filter(|(attempt, _)| attempt.job() == job)
-            .map(|(_, progress)| progress.bytes_done)
-            .sum()
+            // By the workers' word: no number of theirs may overflow.
+            .fold(0, |sum, (_, progress)| {
+                sum.saturating_add(progress.bytes_done)
+            })
     }
 
     /// Whether no worker at all was heard for so long, although there are some.

@@ -7,7 +7,7 @@ use vivat_core::command::Grant;
 use vivat_shared::ids::{AttemptId, Epoch, JobId, RoundId, TaskId, TaskKind};
 use vivat_shared::ids::{WorkerEpoch, WorkerId};
 
-use super::{Delivery, PullEnd, Sessions};
+use super::{Delivery, Progress, PullEnd, Sessions};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -167,4 +167,31 @@ fn silence_counts_from_the_opening_and_one_word_ends_it() {
     sessions.hear(worker(1), now + silence);
     assert!(!sessions.is_silent(now + silence, silence));
     assert!(!Sessions::new(LEASE).is_silent(now + silence, silence));
+}
+
+#[test]
+fn worker_whose_expiry_was_skipped_is_told_that_its_epoch_is_over() {
+    let now = Instant::now();
+    let mut sessions = sessions(now);
+    let other = WorkerEpoch {
+        worker: WorkerId(2),
+        epoch: Epoch(2),
+    };
+    let (_, mut answer) = sessions.wait(worker(1), Vec::new(), 1, true).unwrap();
+    assert_eq!(sessions.workers(), [worker(1)]);
+    sessions.refresh(&[other], &[worker(1)], now);
+    assert!(matches!(answer.try_recv(), Ok(PullEnd::StaleEpoch)));
+    assert!(!sessions.hear(worker(1), now) && sessions.hear(other, now));
+}
+
+#[test]
+fn progress_beyond_all_numbers_does_not_overflow() {
+    let mut sessions = sessions(Instant::now());
+    let progress = Progress {
+        bytes_done: u64::MAX,
+        records_done: 1,
+    };
+    let told = [(attempt(0), progress), (attempt(1), progress)];
+    sessions.note_progress(worker(1), told.into());
+    assert_eq!(sessions.running_bytes(JobId(1)), u64::MAX);
 }
