@@ -24,12 +24,13 @@ use tokio_util::task::TaskTracker;
 use vivat_core::command::{Command, LeaderRecord, Reply};
 use vivat_shared::ids::ClusterId;
 
+use super::alarm::Alarm;
 use super::gate::{self, Gate, GateKeeper};
 use super::proposer::{self, unproposed};
 use super::sessions::Sessions;
 use super::{
-    JOB_STREAMS_MAX, Leader, LeaderError, LeaderSettings, SEGMENT_STREAMS_MAX, duties, liveness,
-    reactions, scheduling, yielding,
+    JOB_STREAMS_MAX, Leader, LeaderError, LeaderSettings, NOOPS_MAX, SEGMENT_STREAMS_MAX, duties,
+    liveness, reactions, scheduling, yielding,
 };
 use crate::http::metrics::Metrics;
 use crate::raft::{Handle, Leadership};
@@ -64,6 +65,8 @@ enum Over {
     QuorumSilent,
     /// The process ends.
     Shutdown,
+    /// A loop of the leader ended by itself: a defect, and the process ends.
+    Broken,
 }
 
 impl Lifecycle {
@@ -88,7 +91,8 @@ impl Lifecycle {
         (lifecycle, gate)
     }
 
-    /// Runs until shutdown; the gate is closed then.
+    /// Runs until shutdown, or until Raft or a loop of the leader has ended; the
+    /// gate is closed then.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let mut leadership = self.raft.leadership();
         loop {
@@ -103,13 +107,18 @@ impl Lifecycle {
             let term = leader.term;
             self.keeper.open(Arc::clone(&leader));
             tracing::info!(term, "leadership open");
-            let over = self.until_over(term, &mut leadership, &shutdown).await;
+            let over = self.until_over(&leader, &mut leadership, &shutdown).await;
             self.keeper.close();
             tracing::info!(term, reason = ?over, "leadership closed");
             leader.tasks.close();
             self.retired.spawn(async move { leader.tasks.wait().await });
-            if over == Over::Shutdown {
-                break;
+            match over {
+                Over::Deposed | Over::QuorumSilent => {}
+                Over::Shutdown => break,
+                Over::Broken => {
+                    tracing::error!(term, "a loop of the leader ended by itself");
+                    break;
+                }
             }
         }
         let retired = async { while self.retired.join_next().await.is_some() {} };
@@ -186,20 +195,21 @@ impl Lifecycle {
             metrics: Arc::clone(&self.metrics),
             segment_streams: Arc::new(Semaphore::new(SEGMENT_STREAMS_MAX)),
             job_streams: Arc::new(Semaphore::new(JOB_STREAMS_MAX)),
+            noops: Arc::new(Semaphore::new(NOOPS_MAX)),
+            alarm: Alarm::default(),
         });
-        let tasks = &leader.tasks;
-        tasks.spawn(pump.run(leader.closed.clone()));
-        tasks.spawn(reactions::run(Arc::clone(&leader), events));
-        tasks.spawn(liveness::run(Arc::clone(&leader)));
-        tasks.spawn(scheduling::run(Arc::clone(&leader)));
-        tasks.spawn(duties::run(Arc::clone(&leader)));
-        tasks.spawn(yielding::run(Arc::clone(&leader)));
+        leader.run_part(pump.run(leader.closed.clone()));
+        leader.run_part(reactions::run(Arc::clone(&leader), events));
+        leader.run_part(liveness::run(Arc::clone(&leader)));
+        leader.run_part(scheduling::run(Arc::clone(&leader)));
+        leader.run_part(duties::run(Arc::clone(&leader)));
+        leader.run_part(yielding::run(Arc::clone(&leader)));
         Ok(leader)
     }
 
     async fn until_over(
         &self,
-        term: u64,
+        leader: &Leader,
         leadership: &mut watch::Receiver<Leadership>,
         shutdown: &CancellationToken,
     ) -> Over {
@@ -207,11 +217,12 @@ impl Lifecycle {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now = *leadership.borrow_and_update();
-            if now.term != term || !now.is_leader {
+            if now.term != leader.term || !now.is_leader {
                 return Over::Deposed;
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Over::Shutdown,
+                () = leader.alarm.raised() => return Over::Broken,
                 changed = leadership.changed() => if changed.is_err() {
                     return Over::Deposed;
                 },

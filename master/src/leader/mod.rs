@@ -12,6 +12,7 @@
 //! term, and act on the events that `apply` answered with. So a leader may be
 //! wrong or late and waste a proposal, but it cannot break a rule.
 
+mod alarm;
 mod duties;
 pub mod error;
 pub mod gate;
@@ -50,6 +51,7 @@ pub use segments::SegmentsUpdate;
 pub use sessions::{Delivery, Progress};
 pub use watch::JobUpdate;
 
+use self::alarm::Alarm;
 use self::proposer::{Proposer, Share};
 use self::sessions::Sessions;
 use crate::http::metrics::Metrics;
@@ -59,6 +61,9 @@ use crate::raft;
 const SEGMENT_STREAMS_MAX: usize = 16_384;
 /// Streams of job views that one leader serves at once.
 const JOB_STREAMS_MAX: usize = 1_024;
+/// Entries without commands under way at once: far fewer than Raft takes, so
+/// that no flood of them keeps out what workers report.
+const NOOPS_MAX: usize = 8;
 /// How long a read may wait for the confirmation that this replica still leads.
 const READ_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -97,6 +102,8 @@ pub struct Leader {
     metrics: Arc<Metrics>,
     segment_streams: Arc<Semaphore>,
     job_streams: Arc<Semaphore>,
+    noops: Arc<Semaphore>,
+    alarm: Alarm,
 }
 
 impl Leader {
@@ -149,8 +156,22 @@ impl Leader {
     ///
     /// [`LeaderError`], except `Rejected`.
     pub async fn commit_nothing(&self) -> Result<raft::Committed, LeaderError> {
-        let committed = self.raft.propose(Some(self.term), Vec::new()).await;
-        committed.map_err(|error| proposer::unproposed(&error))
+        let permit =
+            Arc::clone(&self.noops)
+                .try_acquire_owned()
+                .map_err(|_| LeaderError::Overloaded {
+                    what: "entries without commands",
+                })?;
+        let (raft, term) = (self.raft.clone(), self.term);
+        // In a task of its own: the permit counts also when the caller gave up.
+        let committing = self.tasks.spawn(async move {
+            let _permit = permit;
+            raft.propose(Some(term), Vec::new()).await
+        });
+        match committing.await {
+            Ok(committed) => committed.map_err(|error| proposer::unproposed(&error)),
+            Err(_ended) => Err(LeaderError::OutcomeUnknown),
+        }
     }
 
     /// Reads the state as it is decided now: a majority confirmed after the
@@ -158,7 +179,8 @@ impl Leader {
     ///
     /// # Errors
     ///
-    /// [`LeaderError::NotLeader`] when it does not, or nobody confirmed in time.
+    /// [`LeaderError::NotLeader`] when it does not, or nobody confirmed in time;
+    /// [`LeaderError::Overloaded`] when too many ask.
     pub async fn read_decided<T>(
         &self,
         read: impl FnOnce(&State, &LivenessView) -> T,
@@ -166,6 +188,9 @@ impl Leader {
         let confirmed = tokio::time::timeout(READ_DEADLINE, self.raft.ensure_linearizable());
         match confirmed.await {
             Ok(Ok(_)) => {}
+            Ok(Err(error @ raft::ProposeError::Overloaded { .. })) => {
+                return Err(proposer::unproposed(&error));
+            }
             Ok(Err(error)) => {
                 tracing::debug!(term = self.term, error = %error, "read not confirmed");
                 return Err(LeaderError::NotLeader);
@@ -272,6 +297,12 @@ impl Leader {
             pulls: sessions.waiting(),
             sessions: sessions.len(),
         }
+    }
+
+    /// Runs a loop that leadership cannot do without.
+    fn run_part(&self, part: impl Future<Output = ()> + Send + 'static) {
+        self.tasks
+            .spawn(self.alarm.watch(self.closed.clone(), part));
     }
 
     fn close(&self) {

@@ -69,4 +69,8 @@ pub enum Fatal {
     /// The services ended by themselves.
     #[error("this master's services have stopped")]
     Services,
+    /// What follows Raft's leadership, or a loop of the leader, ended by itself:
+    /// this master could lead and do nothing.
+    #[error("a part of this master's leadership has stopped")]
+    Leadership,
 }

@@ -6,8 +6,8 @@
 //!
 //! Exit codes are the command line's: a port that is taken or a directory in
 //! use is 4 ([`StartError::PortInUse`], [`StartError::DirInUse`]), settings that
-//! contradict one another are 2, every other failure to start and every fatal
-//! end is 1. After a fatal end the process is to be started again: what was
+//! contradict one another are 2, every other failure to start is 1, and a fatal
+//! end is 70. After a fatal end the process is to be started again: what was
 //! acknowledged is safe, and it recovers from its disk.
 
 mod error;
@@ -36,6 +36,8 @@ use crate::raft::{Handle, Node, NodeConfig, TransferError};
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
 /// For requests that are under way when the process ends.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+/// For Raft to say why, when what depends on it has ended.
+const REASON_DEADLINE: Duration = Duration::from_millis(200);
 /// For Raft to stop.
 const RAFT_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -93,7 +95,7 @@ impl Master {
             raft: raft.clone(),
             gate: gate.clone(),
         });
-        tasks.push(tokio::spawn(lifecycle.run(life.stop.clone())));
+        let lifecycle = tokio::spawn(lifecycle.run(life.stop.clone()));
         let counting = count_elections(raft.clone(), Arc::clone(&metrics), life.stop.clone());
         tasks.push(tokio::spawn(counting));
         let services = Services {
@@ -114,6 +116,7 @@ impl Master {
             gate,
             life,
             services,
+            lifecycle,
             tasks,
             _stop_on_drop: stop_on_drop,
         })
@@ -179,6 +182,7 @@ pub struct MasterHandle {
     gate: Gate,
     life: Life,
     services: JoinHandle<()>,
+    lifecycle: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
     _stop_on_drop: DropGuard,
 }
@@ -204,9 +208,15 @@ impl MasterHandle {
 
     /// Waits until the process must end; pending as long as all is well.
     pub async fn fatal(&mut self) -> Fatal {
-        tokio::select! {
-            reason = self.raft.wait_fatal() => Fatal::Raft(reason),
+        let other = tokio::select! {
+            reason = self.raft.wait_fatal() => return Fatal::Raft(reason),
             _ = &mut self.services => Fatal::Services,
+            _ = &mut self.lifecycle => Fatal::Leadership,
+        };
+        // What Raft's end took along is not the reason.
+        match tokio::time::timeout(REASON_DEADLINE, self.raft.wait_fatal()).await {
+            Ok(reason) => Fatal::Raft(reason),
+            Err(_elapsed) => other,
         }
     }
 
@@ -225,7 +235,7 @@ impl MasterHandle {
             tracing::warn!("requests under way did not end in time");
             services.abort();
         }
-        for task in self.tasks {
+        for task in std::iter::once(self.lifecycle).chain(self.tasks) {
             if tokio::time::timeout(DRAIN_DEADLINE, task).await.is_err() {
                 tracing::warn!("a task of the master did not end in time");
             }

@@ -29,6 +29,10 @@ use super::types::{Payload, TypeConfig, committed_leader};
 use crate::bootstrap::Local;
 use crate::identity::Identity;
 
+/// Reads whose confirmation is under way at once: each costs a round of
+/// heartbeats.
+pub(super) const READS_IN_FLIGHT_MAX: u32 = 256;
+
 /// See the module.
 #[derive(Clone)]
 pub struct Handle {
@@ -43,6 +47,7 @@ pub(super) struct Inner {
     pub local: Arc<Local>,
     pub runtime: tokio::runtime::Handle,
     pub in_flight: Arc<Semaphore>,
+    pub reads: Arc<Semaphore>,
     pub leadership: watch::Sender<Leadership>,
     pub fatal: watch::Sender<Option<FatalReason>>,
     pub stopping: AtomicBool,
@@ -192,8 +197,14 @@ impl Handle {
     ///
     /// As [`Self::propose`]; nothing is written in any case.
     pub async fn ensure_linearizable(&self) -> Result<(), ProposeError> {
+        let permit = Arc::clone(&self.inner.reads)
+            .try_acquire_owned()
+            .map_err(|_| ProposeError::Overloaded {
+                in_flight: READS_IN_FLIGHT_MAX,
+            })?;
         let inner = Arc::clone(&self.inner);
         let reading = self.inner.runtime.spawn(async move {
+            let _permit = permit;
             let outcome = inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
             match outcome {
                 Ok(_) => Ok(()),

@@ -14,7 +14,7 @@ use vivat_shared::ids::Seat;
 
 use super::api::{FatalReason, Leadership, StartError};
 use super::duties;
-use super::handle::{Handle, Inner};
+use super::handle::{Handle, Inner, READS_IN_FLIGHT_MAX};
 use super::log::RaftLog;
 use super::machine::{Machine, Shared};
 use super::network::Network;
@@ -292,6 +292,7 @@ async fn run(
         local: Arc::clone(&parts.local),
         runtime: tokio::runtime::Handle::current(),
         in_flight: Arc::new(Semaphore::new(permits)),
+        reads: Arc::new(Semaphore::new(READS_IN_FLIGHT_MAX as usize)),
         leadership: watch::channel(Leadership::default()).0,
         fatal: parts.fatal,
         stopping: AtomicBool::new(false),

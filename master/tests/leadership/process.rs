@@ -10,6 +10,7 @@ use vivat_proto::v1::cluster_service_client::ClusterServiceClient;
 use vivat_shared::ids::Seat;
 
 use crate::cluster::{Cluster, eventually, get};
+use crate::worker::Worker;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_master_is_live_and_ready_and_only_the_leader_leads() {
@@ -74,6 +75,32 @@ async fn no_op_is_committed_at_a_growing_index() {
         assert!(index > last);
         last = index;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flood_of_no_ops_keeps_no_worker_from_registering() {
+    let cluster = Cluster::start_with(|config| config.raft_limits.in_flight_max = 16).await;
+    let channel = cluster.leader_channel().await;
+    let flood = (0..200).map(|_| {
+        let mut client = ClusterServiceClient::new(channel.clone());
+        async move {
+            let mut refused = 0;
+            for _ in 0..5 {
+                let answer = client.commit_noop(v1::CommitNoopRequest {}).await;
+                refused += u32::from(answer.is_err());
+            }
+            refused
+        }
+    });
+    let workers = async {
+        for number in 0..20 {
+            // Panics when it is refused.
+            Worker::register(&cluster, &format!("w{number}")).await;
+        }
+    };
+    let (refused, ()) = tokio::join!(futures_util::future::join_all(flood), workers);
+    let refused: u32 = refused.into_iter().sum();
+    assert!(refused > 0, "it was no flood");
 }
 
 #[tokio::test(flavor = "multi_thread")]
