@@ -36,6 +36,8 @@ use crate::raft::Handle;
 const REQUESTS_PER_CONNECTION_MAX: usize = 1_024;
 /// HTTP/2 streams of one connection, waiting ones included.
 const STREAMS_PER_CONNECTION_MAX: u32 = 4_096;
+/// How often health is looked at between openings and closings.
+const HEALTH_LOOK: Duration = Duration::from_secs(1);
 /// A peer that vanished without a word is noticed within twice this.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -168,7 +170,8 @@ async fn report_health(reporter: HealthReporter, mut gate: Gate) {
                 .set_not_serving::<WorkerServiceServer<Services>>()
                 .await;
         }
-        if !gate.changed().await {
+        // Also by time: an open gate is shut while the quorum's word is old.
+        if let Ok(false) = tokio::time::timeout(HEALTH_LOOK, gate.changed()).await {
             return;
         }
     }
