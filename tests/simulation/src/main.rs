@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `replay` prints everything that happened in one run; `run` prints what went
-//! wrong in which, and what happened in all; `--first` stops at the first. Exits 1 when something went wrong.
+//! wrong in which, and what happened in all; `--first` stops at the first.
+//! Exits 1 when something went wrong.
 
 use std::io::{self, Write};
 use std::ops::Range;
