@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vivat_worker::{Listen, Worker, WorkerConfig};
+use vivat_worker::{DirError, Listen, Worker, WorkerConfig};
 
 use crate::app::App;
 use crate::args::process::WorkerArgs;
@@ -35,10 +35,7 @@ pub async fn worker(app: &App, args: WorkerArgs) -> Result<(), Failure> {
     })?;
     tracing::info!(address = worker.address(), "worker started");
     tokio::select! {
-        () = worker.join() => {
-            return Err(Failure::new("fatal", exit::FATAL, "the worker ended by itself")
-                .hint("see the log above; start it again"));
-        }
+        broke = worker.join() => return Err(ended(broke)),
         () = interrupt.wait() => {}
     }
     tracing::info!("ending");
@@ -48,6 +45,20 @@ pub async fn worker(app: &App, args: WorkerArgs) -> Result<(), Failure> {
         () = interrupt.wait() => {}
     }
     Ok(())
+}
+
+/// What a worker that ended by itself means for the operator.
+fn ended(broke: Option<DirError>) -> Failure {
+    match broke {
+        Some(error @ DirError::OtherCluster { .. }) => Failure::conflict(chain(&error)).hint(
+            "check --cluster; for a worker of that cluster too, choose another --dir; \
+             when the first cluster is gone for good, delete the directory",
+        ),
+        Some(error) => Failure::new("fatal", exit::FATAL, chain(&error))
+            .hint("mend the directory; start it again"),
+        None => Failure::new("fatal", exit::FATAL, "the worker ended by itself")
+            .hint("see the log above; start it again"),
+    }
 }
 
 async fn config(app: &App, args: WorkerArgs) -> Result<WorkerConfig, Failure> {

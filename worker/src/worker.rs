@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
@@ -89,6 +89,8 @@ pub struct WorkerHandle {
     shuffle: Arc<Shuffle>,
     grace: Duration,
     stop: CancellationToken,
+    /// Why the session gave up, if it did.
+    broke: oneshot::Receiver<DirError>,
     /// The session's and the server's task.
     tasks: TaskTracker,
     threads: Vec<JoinHandle<()>>,
@@ -153,7 +155,8 @@ impl Worker {
         };
         let tasks = TaskTracker::new();
         tasks.spawn(serve(server, incoming, stop.clone()));
-        tasks.spawn(run(session, crashed, stop.clone()));
+        let (breaks, broke) = oneshot::channel();
+        tasks.spawn(run(session, crashed, stop.clone(), breaks));
         tasks.close();
         Ok(WorkerHandle {
             address,
@@ -161,6 +164,7 @@ impl Worker {
             core,
             shuffle,
             grace: config.shutdown_grace,
+            broke,
             stop,
             tasks,
             threads,
@@ -181,10 +185,12 @@ impl WorkerHandle {
         self.registered.clone()
     }
 
-    /// Waits until it ends by itself, which it does only after a panic of its
-    /// own or when its socket fails.
-    pub async fn join(&mut self) {
+    /// Waits until it ends by itself: when its directory belongs to another
+    /// cluster or cannot be used, which is answered, after a panic of its own,
+    /// or when its socket fails.
+    pub async fn join(&mut self) -> Option<DirError> {
         self.tasks.wait().await;
+        self.broke.try_recv().ok()
     }
 
     /// Ends it: takes nothing new, hands back what has not started, waits for
@@ -291,10 +297,18 @@ async fn serve(server: SegmentServer, incoming: TcpIncoming, stop: CancellationT
     }
 }
 
-async fn run(session: Session, crashed: Vec<AttemptId>, stop: CancellationToken) {
+async fn run(
+    session: Session,
+    crashed: Vec<AttemptId>,
+    stop: CancellationToken,
+    broke: oneshot::Sender<DirError>,
+) {
     let _both = stop.clone().drop_guard();
     tokio::select! {
-        () = session.run(crashed) => {}
+        error = session.run(crashed) => {
+            // Whoever does not wait for the end does not ask for its reason.
+            let _unheard = broke.send(error);
+        }
         () = stop.cancelled() => {}
     }
 }

@@ -50,6 +50,19 @@ pub enum DirError {
         #[source]
         source: io::Error,
     },
+    /// Its files are of another cluster.
+    #[error(
+        "{} belongs to cluster {known}, and the masters are of cluster {found}",
+        path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Whose files lie there.
+        known: String,
+        /// Whose masters answered.
+        found: ClusterId,
+    },
     /// A file of ours is not as we wrote it.
     #[error("{} is damaged: move the directory away to start afresh", path.display())]
     Damaged {
@@ -123,22 +136,21 @@ impl WorkerDir {
     }
 
     /// Remembers whose jobs' files these are. Job numbers mean nothing across
-    /// clusters, so files of another one are deleted; true if there were any.
-    pub(crate) fn adopt_cluster(&self, cluster: ClusterId) -> Result<bool, DirError> {
+    /// clusters, so a directory serves one; to give up what another may still
+    /// need is for its owner to decide.
+    pub(crate) fn adopt_cluster(&self, cluster: ClusterId) -> Result<(), DirError> {
         let path = self.root.join("cluster");
         let known = checked::read(&path).map_err(DirError::read(&path))?;
         let text = cluster.to_string();
-        if known.as_deref() == Some(text.as_str()) {
-            return Ok(false);
+        match known {
+            Some(known) if known == text => Ok(()),
+            Some(known) => Err(DirError::OtherCluster {
+                path: self.root.clone(),
+                known,
+                found: cluster,
+            }),
+            None => checked::write(&path, &text).map_err(DirError::io("write", &path)),
         }
-        for name in ["segments", "scratch", "staging"] {
-            let path = self.root.join(name);
-            remove_tree(&path).map_err(DirError::io("empty", &path))?;
-            fs::create_dir(&path).map_err(DirError::io("create", &path))?;
-        }
-        let had_files = !std::mem::take(&mut *self.lock_jobs()).is_empty();
-        checked::write(&path, &text).map_err(DirError::io("write", &path))?;
-        Ok(had_files)
     }
 
     /// Where the finished output of a map attempt lies, if it is here.
@@ -191,8 +203,13 @@ impl WorkerDir {
     /// Finished map outputs on the disk, of all jobs.
     pub(crate) fn segments(&self) -> io::Result<Vec<AttemptId>> {
         let mut found = Vec::new();
-        for job in fs::read_dir(self.root.join("segments"))? {
-            for file in fs::read_dir(job?.path())? {
+        for job in self.jobs() {
+            let files = match fs::read_dir(self.segments_of(job)) {
+                // It has a staging directory only, or has just ended.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                files => files?,
+            };
+            for file in files {
                 let name = file?.file_name();
                 let attempt: Option<AttemptId> = name
                     .to_str()
@@ -229,13 +246,14 @@ impl WorkerDir {
     /// Deletes all files of a job that has ended, its staging directory
     /// included. May be repeated.
     pub(crate) fn remove_job(&self, job: JobId) -> io::Result<()> {
+        remove_tree(&self.segments_of(job))?;
+        remove_tree(&self.root.join("scratch").join(job.to_string()))?;
+        // Last, because others may be in its way: it is on the user's disk.
         let memo = self.staging_memo(job);
         if let Ok(Some(staging)) = checked::read(&memo) {
             remove_tree(Path::new(&staging))?;
         }
         remove_file(&memo)?;
-        remove_tree(&self.segments_of(job))?;
-        remove_tree(&self.root.join("scratch").join(job.to_string()))?;
         self.lock_jobs().remove(&job);
         Ok(())
     }
@@ -356,15 +374,44 @@ mod tests {
     }
 
     #[test]
-    fn files_of_another_cluster_are_deleted_and_those_of_the_same_are_kept() {
+    fn another_cluster_is_refused_and_the_files_of_the_first_stay() {
         let temp = tempfile::tempdir().unwrap();
         let dir = WorkerDir::open(temp.path()).unwrap();
-        assert!(!dir.adopt_cluster(ClusterId(1)).unwrap());
+        dir.adopt_cluster(ClusterId(1)).unwrap();
         let map: AttemptId = "job-1.0.0.map-0.1".parse().unwrap();
         fs::write(dir.new_segment_path(map).unwrap(), "one").unwrap();
-        assert!(!dir.adopt_cluster(ClusterId(1)).unwrap());
+        let refused = dir.adopt_cluster(ClusterId(2));
+        assert!(matches!(refused, Err(DirError::OtherCluster { .. })));
+        dir.adopt_cluster(ClusterId(1)).unwrap();
         assert_eq!(dir.segments().unwrap(), [map]);
-        assert!(dir.adopt_cluster(ClusterId(2)).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_ours_among_the_segments_hides_none_of_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = WorkerDir::open(temp.path()).unwrap();
+        let map: AttemptId = "job-1.0.0.map-0.1".parse().unwrap();
+        fs::write(dir.new_segment_path(map).unwrap(), "one").unwrap();
+        fs::write(temp.path().join("segments").join("notes.txt"), "x").unwrap();
+        dir.remember_staging(JobId(2), Path::new("/nowhere"))
+            .unwrap();
+        assert_eq!(dir.segments().unwrap(), [map]);
+    }
+
+    #[test]
+    fn staging_that_cannot_be_removed_keeps_no_segment_on_the_disk() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = WorkerDir::open(&temp.path().join("worker")).unwrap();
+        // A file where a directory is meant: it cannot be removed as one.
+        let staging = temp.path().join("staging");
+        fs::write(&staging, "x").unwrap();
+        let map: AttemptId = "job-1.0.0.map-0.1".parse().unwrap();
+        fs::write(dir.new_segment_path(map).unwrap(), "one").unwrap();
+        dir.remember_staging(JobId(1), &staging).unwrap();
+        assert!(dir.remove_job(JobId(1)).is_err());
         assert!(dir.segments().unwrap().is_empty());
+        fs::remove_file(&staging).unwrap();
+        dir.remove_job(JobId(1)).unwrap();
+        assert!(dir.jobs().is_empty());
     }
 }

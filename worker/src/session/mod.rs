@@ -27,7 +27,7 @@ use vivat_shared::ids::{AttemptId, ClusterId, WorkerEpoch};
 use vivat_shared::job::HostIdentity;
 
 use crate::core::Core;
-use crate::dir::WorkerDir;
+use crate::dir::{DirError, WorkerDir};
 use crate::runner::Runner;
 use crate::shuffle::Shuffle;
 
@@ -77,12 +77,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Runs one epoch after the other; ends only by being dropped.
-    pub(crate) async fn run(&self, mut crashed: Vec<AttemptId>) {
+    /// Runs one epoch after the other; ends when the directory is not for this
+    /// cluster or cannot be used.
+    pub(crate) async fn run(&self, mut crashed: Vec<AttemptId>) -> DirError {
         loop {
             let registration = self.register(&crashed).await;
             self.runner.forget_crashes(&mut crashed);
-            self.adopt(registration).await;
+            if let Err(error) = self.adopt(registration).await {
+                return error;
+            }
             self.registered.send_replace(Some(registration.worker));
             let end = self.serve(registration).await;
             self.registered.send_replace(None);
@@ -151,18 +154,11 @@ impl Session {
         }
     }
 
-    /// Job numbers of another cluster mean other jobs: its files go first.
-    async fn adopt(&self, registration: Registration) {
+    /// Job numbers of another cluster mean other jobs: nothing is begun for it.
+    async fn adopt(&self, registration: Registration) -> Result<(), DirError> {
         let dir = self.dir.clone();
         let adopted = blocking(move || dir.adopt_cluster(registration.cluster)).await;
-        match adopted {
-            Some(Ok(false)) => {}
-            Some(Ok(true)) => {
-                tracing::warn!(cluster = %registration.cluster, "deleted files of another cluster");
-            }
-            Some(Err(error)) => tracing::error!(error = %error, "cannot clear the directory"),
-            None => tracing::error!("clearing the directory panicked"),
-        }
+        adopted.unwrap_or(Ok(()))
     }
 
     /// A call to the leader, with the deadline both here and on the wire.

@@ -51,6 +51,8 @@ pub struct State {
     pub take_back: BTreeSet<AttemptId>,
     pub ended_jobs: BTreeSet<u64>,
     pub not_leading: bool,
+    /// The low half of the cluster's id.
+    pub cluster: u64,
     /// Epochs up to this one are over.
     pub stale_up_to: u64,
 }
@@ -221,6 +223,7 @@ impl WorkerService for Service {
         request: Request<v1::RegisterWorkerRequest>,
     ) -> Result<Response<v1::RegisterWorkerResponse>, Status> {
         let request = request.into_inner();
+        let cluster = self.change(None, |state| state.cluster)?;
         let worker = self.change(None, |state| {
             let known = |r: &v1::RegisterWorkerRequest| r.uid == request.uid;
             let mut uids: Vec<_> = state.registrations.iter().map(|r| r.uid.clone()).collect();
@@ -239,7 +242,7 @@ impl WorkerService for Service {
             worker: Some(worker),
             lease_ms: 10_000,
             heartbeat_ms: 20,
-            cluster_id: "0123456789abcdef0123456789abcdef".to_owned(),
+            cluster_id: format!("0123456789abcdef{cluster:016x}"),
         }))
     }
 

@@ -7,7 +7,7 @@ use crate::common::{blocking_input, config, eventually, id, let_go, map_of, star
 use crate::leader::{FakeLeader, State};
 use vivat_shared::attempt::{Outcome, Work};
 use vivat_shared::cause::FailureCause;
-use vivat_worker::{StartError, Worker};
+use vivat_worker::{DirError, StartError, Worker};
 
 fn with_text() -> tempfile::TempDir {
     let temp = tempfile::tempdir().unwrap();
@@ -261,6 +261,32 @@ async fn second_worker_on_a_directory_is_refused_by_its_type() {
     assert!(second.as_ref().is_err_and(StartError::is_dir_in_use));
     first.shutdown().await;
     start(&leader, temp.path()).shutdown().await;
+}
+
+#[tokio::test]
+async fn worker_that_meets_another_cluster_ends_and_keeps_its_segments() {
+    let (leader, temp) = (FakeLeader::start().await, with_text());
+    let spec = word_count(temp.path(), "a.txt", 1);
+    let map = "job-1.0.0.map-0.1";
+    leader.grant(&spec, [map_of(map, &temp.path().join("a.txt"))]);
+    let dir = temp.path().join("worker");
+    let worker = start(&leader, &dir);
+    leader.outcome(id(map)).await;
+    worker.shutdown().await;
+
+    let other = FakeLeader::start().await;
+    other.change(|state| state.cluster = 1);
+    let end = start(&other, &dir).join().await;
+    assert!(
+        matches!(end, Some(DirError::OtherCluster { .. })),
+        "{end:?}"
+    );
+    other.look(|state| assert_eq!((state.pulls, state.restore_calls), (0, 0)));
+
+    let worker = start(&leader, &dir);
+    let restored = |state: &State| state.restored.iter().any(|(held, _)| *held == id(map));
+    leader.until("the segment is offered again", restored).await;
+    worker.shutdown().await;
 }
 
 #[tokio::test]
