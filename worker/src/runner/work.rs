@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vivat_client::ClientError;
+use vivat_client::{ClientError, Refusal};
 use vivat_engine::{EngineError, MapTask, ReduceTask};
 use vivat_proto::convert::attempt::chunk_to_wire;
 use vivat_proto::v1;
+use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::attempt::{
     CommittedPart, InputFile, Outcome, OutputIdentity, PlanChunk, SplitRange,
 };
@@ -126,7 +127,9 @@ impl Runner {
             Err(EngineError::Output { source }) => return Err(paths.cause(&source).into()),
             report => report.map_err(fault)?,
         };
-        file.sync_all().map_err(|error| paths.cause(&error))?;
+        file.sync_all()
+            .and_then(|()| paths.sync_staging())
+            .map_err(|error| paths.cause(&error))?;
         if let Err(error) = self.dir.remove_scratch(attempt) {
             tracing::warn!(%attempt, error = %error, "cannot delete fetched segments");
         }
@@ -190,8 +193,9 @@ impl Runner {
                 .await;
                 match answer {
                     Ok(v1::AppendPlanResponse {}) => return Ok(()),
-                    Err(ClientError::NoLeader { .. }) => {}
                     Err(error) if is_stale(&error) => return Err(Fault::Stopped),
+                    // No leader, or one that was busy for all of the budget.
+                    Err(error) if is_temporary(&error) => {}
                     Err(error) => return Err(refused_chunk(grant.attempt, &error)),
                 }
             }
@@ -203,6 +207,11 @@ impl Runner {
             }
         })
     }
+}
+
+fn is_temporary(error: &ClientError) -> bool {
+    let limit = matches!(error.detail(), Some(Kind::Limit(_)));
+    !limit && error.refusal() == Refusal::Temporary
 }
 
 fn refused_chunk(attempt: AttemptId, error: &ClientError) -> Fault {

@@ -76,8 +76,10 @@ fn run(order: &CommitOrder<'_>) -> Result<(), StepError> {
     order.remove_others()?;
     order.write_manifest()?;
     order.mark_success()?;
-    order.move_old_away()?;
-    order.show()?;
+    if let Err(error) = order.move_old_away().and_then(|()| order.show()) {
+        order.put_old_back();
+        return Err(error);
+    }
     order.delete_moved_away()?;
     Ok(())
 }
@@ -202,6 +204,23 @@ impl CommitOrder<'_> {
             Ok(()) => Ok(sync(&self.paths.parent)?),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.exists()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The job may end here: its predecessor's output is then better than none.
+    fn put_old_back(&self) {
+        match rename_no_replace(&self.paths.moved_away, &self.paths.target) {
+            // Nothing was replaced, or another attempt has shown the output.
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::AlreadyExists]
+                    .contains(&error.kind()) => {}
+            Err(error) => tracing::error!(
+                output = self.paths.display,
+                moved_away = %self.paths.moved_away.display(),
+                error = %error,
+                "cannot put the former output back"
+            ),
+            Ok(()) => tracing::warn!(output = self.paths.display, "former output put back"),
         }
     }
 

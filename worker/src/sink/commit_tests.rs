@@ -129,6 +129,22 @@ fn overwriting_commit_that_died_after_any_step_is_completed_by_the_next() {
 }
 
 #[test]
+fn former_output_is_put_back_when_the_new_one_cannot_be_shown_and_only_then() {
+    let bench = Bench::new();
+    let old = bench.old_output();
+    let order = bench.order(Some(&old));
+    for step in &STEPS[..5] {
+        step(&order);
+    }
+    assert!(!bench.paths.target.exists());
+    order.put_old_back();
+    assert_eq!(identity(&bench.paths.target).unwrap().as_ref(), Some(&old));
+    commit(&order).unwrap();
+    order.put_old_back();
+    bench.assert_committed();
+}
+
+#[test]
 fn commit_that_died_half_way_through_renaming_its_parts_is_completed() {
     let bench = Bench::new();
     let staging = &bench.paths.staging;

@@ -78,9 +78,20 @@ impl OutputPaths {
             .join(attempt_name(attempt.task.index, attempt.number))
     }
 
-    /// Creates the staging directory and what lies above it.
+    /// Creates the staging directory, durably, and what lies above it.
     pub(crate) fn create_staging(&self) -> Result<(), FailureCause> {
-        fs::create_dir_all(&self.staging).map_err(|error| self.cause(&error))
+        if self.staging.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.staging)
+            .and_then(|()| sync(&self.parent))
+            .map_err(|error| self.cause(&error))
+    }
+
+    /// Makes the names of the files in it durable: what is reported as done
+    /// must be there after a power loss.
+    pub(crate) fn sync_staging(&self) -> io::Result<()> {
+        sync(&self.staging)
     }
 
     /// What an error while writing means for the job.
