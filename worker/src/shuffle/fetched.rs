@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use vivat_engine::{SegmentData, SegmentSource};
 
@@ -76,6 +77,29 @@ pub(crate) struct Fetched {
     bad: HashMap<(u32, u16), u32>,
     /// The right to hold segments in memory, until the reduce is done.
     pub(super) turn: Option<OwnedSemaphorePermit>,
+    /// What of it is in files.
+    pub(super) scratch: Option<Scratch>,
+}
+
+/// The directory of fetched files. It goes with whoever needed them, however
+/// that ends: done, failed, killed or taken back.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub(super) path: PathBuf,
+    pub(super) runtime: Handle,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let path = std::mem::take(&mut self.path);
+        // Whoever drops it may hold a lock or run on an async thread.
+        self.runtime.spawn_blocking(move || {
+            if let Err(error) = crate::dir::remove_tree(&path) {
+                let path = path.display();
+                tracing::warn!(%path, error = %error, "cannot delete fetched segments");
+            }
+        });
+    }
 }
 
 impl Fetched {
@@ -85,6 +109,7 @@ impl Fetched {
             missing: maps as usize,
             bad: HashMap::new(),
             turn: None,
+            scratch: None,
         }
     }
 

@@ -15,7 +15,7 @@ use vivat_shared::attempt::{AttemptFailure, Outcome, SegmentLocation, Work};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, Epoch, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 
-use super::fetched::{Fetched, Piece};
+use super::fetched::{Fetched, Piece, Scratch};
 use super::flight::{Arrival, Flight, Landing, check};
 use super::gather::{Complaint, Failure, Gather, MapOutput};
 use super::{Shuffle, locations};
@@ -55,6 +55,11 @@ impl Shuffle {
             fetched.turn = self.turns.clone().acquire_owned().await.ok();
         }
         let attempt = grant.attempt;
+        let scratch = self.dir.scratch_path(attempt);
+        fetched.scratch.get_or_insert_with(|| Scratch {
+            path: scratch.clone(),
+            runtime: self.runtime.clone(),
+        });
         let memory_left_bytes = MEMORY_BYTES_MAX.saturating_sub(fetched.memory_bytes());
         let (arrivals, arriving) = mpsc::channel(QUEUE_MAX);
         let gathering = Gathering {
@@ -63,7 +68,7 @@ impl Shuffle {
             gather: Gather::new(fetched),
             addresses: HashMap::new(),
             landing: Landing {
-                scratch: self.dir.scratch_path(attempt),
+                scratch,
                 memory_left_bytes: Arc::new(AtomicU64::new(memory_left_bytes)),
             },
             flights: JoinSet::new(),

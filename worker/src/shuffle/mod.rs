@@ -79,11 +79,6 @@ impl Shuffle {
                 () = stopped.cancelled() => {}
                 () = shuffle.gather(&grant, fetched) => {}
             }
-            if stopped.is_cancelled()
-                && let Err(error) = shuffle.dir.remove_scratch(grant.attempt)
-            {
-                tracing::warn!(attempt = %grant.attempt, error = %error, "cannot delete");
-            }
         };
         self.tasks.spawn_on(gathering, &self.runtime);
     }
