@@ -148,11 +148,19 @@ impl Runner {
     }
 
     fn run_slot(&self, kind: SlotKind, cell: usize) {
-        while let Some(taken) = self.core.next(kind, || self.mark(cell, None)) {
+        // What the former process left in the cell stays until a leader knows.
+        let mut marked = false;
+        let unmark = |marked: bool| {
+            if marked {
+                self.mark(cell, None);
+            }
+        };
+        while let Some(taken) = self.core.next(kind, || unmark(marked)) {
             self.mark(cell, Some(taken.grant.attempt));
+            marked = true;
             self.run_one(taken, cell);
         }
-        self.mark(cell, None);
+        unmark(marked);
     }
 
     fn run_one(&self, taken: Taken, cell: usize) {

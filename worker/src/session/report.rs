@@ -9,7 +9,9 @@ use vivat_proto::convert::attempt::report_to_wire;
 use vivat_proto::v1;
 use vivat_shared::ids::AttemptId;
 
-use super::{CALL_TIMEOUT, Registration, Session, SessionEnd, after_error, blocking};
+use super::{
+    CALL_TIMEOUT, PAUSE_AFTER_REFUSAL, Registration, Session, SessionEnd, after_error, blocking,
+};
 use crate::held::Grant;
 
 /// At 4,096 partitions and 128 counters a report has about 8 KiB, so this many
@@ -43,25 +45,32 @@ impl Session {
                 )
                 .await;
             match answer {
-                Ok(answer) => self.settle(answer.verdicts).await,
+                Ok(answer) => {
+                    if !self.settle(answer.verdicts).await {
+                        // It said nothing about them: asked again, without a spin.
+                        tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+                    }
+                }
                 Err(error) => after_error("report", error).await?,
             }
         }
     }
 
-    async fn settle(&self, verdicts: Vec<v1::Verdict>) {
+    /// False when no report was settled.
+    async fn settle(&self, verdicts: Vec<v1::Verdict>) -> bool {
         let verdicts: HashMap<AttemptId, bool> = verdicts
             .into_iter()
             .filter_map(|verdict| Some((verdict.attempt?.try_into().ok()?, verdict.accepted)))
             .collect();
         let answered: HashSet<AttemptId> = verdicts.keys().copied().collect();
         let settled = self.core.change(|held| held.reported(&answered));
+        let any = !settled.is_empty();
         let refused: Vec<Arc<Grant>> = settled
             .into_iter()
             .filter(|grant| !verdicts.get(&grant.attempt).copied().unwrap_or(true))
             .collect();
         if refused.is_empty() {
-            return;
+            return any;
         }
         tracing::debug!(reports = refused.len(), "reports refused; their files go");
         let runner = self.runner.clone();
@@ -71,5 +80,6 @@ impl Session {
             }
         })
         .await;
+        any
     }
 }
