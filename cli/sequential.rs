@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use vivat_client::host;
 use vivat_programs::OracleInput;
+use vivat_shared::attempt::InputFile;
 use vivat_shared::cause::FailureCause;
 
 use crate::app::App;
@@ -19,10 +21,7 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
     };
     let entry = spec::program(&step.program)?;
     let parameters = spec::parameters(step)?;
-    let mut inputs = Vec::new();
-    for place in &draft.inputs {
-        expand(place, &mut inputs)?;
-    }
+    let inputs = expand(&draft.inputs)?;
     let run = |out: &mut dyn Write| (entry.oracle)(&parameters, &inputs, step.reducers, out);
     let Some(output) = &draft.output else {
         let mut out = BufWriter::new(io::stdout().lock());
@@ -46,114 +45,19 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As a plan has it: a star stays within a component and skips hidden files.
-const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
-
-/// The files of a pattern, as a plan would list them: a file of exactly that
-/// name, else what the glob matches, in order.
-fn expand(place: &Place, inputs: &mut Vec<OracleInput>) -> Result<(), Failure> {
-    let path = PathBuf::from(&place.path);
-    let not_found = || {
-        Failure::from(&FailureCause::InputNotFound {
-            path: place.display.clone(),
-        })
+/// The files that a plan of the job would list.
+fn expand(places: &[Place]) -> Result<Vec<OracleInput>, Failure> {
+    let host = host::identity();
+    let patterns: Vec<_> = places
+        .iter()
+        .map(|place| place.clone().input(&host))
+        .collect();
+    let files = vivat_worker::list_inputs(&patterns).map_err(|cause| Failure::from(&cause))?;
+    let input = |file: InputFile| OracleInput {
+        path: PathBuf::from(file.path),
+        display: file.display,
     };
-    if path.symlink_metadata().is_ok() {
-        return add(path, place.display.clone(), inputs);
-    }
-    let glob = Glob::of(place).ok_or_else(not_found)?;
-    let pattern = format!("{}{}", glob::Pattern::escape(glob.directory), glob.rest);
-    let matches = glob::glob_with(&pattern, GLOB_OPTIONS)
-        .map_err(|error| Failure::usage(format!("{}: {error}", place.display)))?;
-    let mut found = Vec::new();
-    for path in matches {
-        found.push(path.map_err(|error| {
-            Failure::from(&FailureCause::InputUnreadable {
-                path: place.display.clone(),
-                detail: error.to_string(),
-            })
-        })?);
-    }
-    if found.is_empty() {
-        return Err(not_found());
-    }
-    found.sort();
-    for path in found {
-        let display = glob.display_of(&path);
-        add(path, display, inputs)?;
-    }
-    Ok(())
-}
-
-/// A pattern taken apart. Glob characters in the directory that the user stands
-/// in were not typed: they mean themselves.
-struct Glob<'a> {
-    /// Absolute, above the first component with a glob.
-    directory: &'a str,
-    /// The same as the user wrote it.
-    display_directory: &'a str,
-    rest: &'a str,
-}
-
-impl<'a> Glob<'a> {
-    fn of(place: &'a Place) -> Option<Self> {
-        let (display_directory, rest) = split_at_glob(&place.display)?;
-        if let Some(directory) = place.path.strip_suffix(rest) {
-            return Some(Self {
-                directory,
-                display_directory,
-                rest,
-            });
-        }
-        let (directory, rest) = split_at_glob(&place.path)?;
-        Some(Self {
-            directory,
-            display_directory: directory,
-            rest,
-        })
-    }
-
-    fn display_of(&self, path: &Path) -> String {
-        match path.strip_prefix(self.directory) {
-            Ok(rest) => format!("{}{}", self.display_directory, rest.display()),
-            Err(_) => path.display().to_string(),
-        }
-    }
-}
-
-fn split_at_glob(path: &str) -> Option<(&str, &str)> {
-    let glob = path.find(['*', '?', '['])?;
-    let start = path[..glob].rfind('/').map_or(0, |slash| slash + 1);
-    Some(path.split_at(start))
-}
-
-fn add(path: PathBuf, display: String, inputs: &mut Vec<OracleInput>) -> Result<(), Failure> {
-    let cause = match File::open(&path) {
-        Ok(_) if path.is_dir() => Some(FailureCause::InputIsDirectory {
-            path: display.clone(),
-        }),
-        Ok(_) => None,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Some(FailureCause::InputNotFound {
-                path: display.clone(),
-            })
-        }
-        Err(error) => Some(FailureCause::InputUnreadable {
-            path: display.clone(),
-            detail: error.to_string(),
-        }),
-    };
-    match cause {
-        Some(cause) => Err(Failure::from(&cause)),
-        None => {
-            inputs.push(OracleInput { path, display });
-            Ok(())
-        }
-    }
+    Ok(files.into_iter().map(input).collect())
 }
 
 #[cfg(test)]
@@ -170,14 +74,13 @@ mod tests {
         }
         for (typed, first) in [("*.txt", "a.txt"), ("./*.txt", "./a.txt")] {
             let place = Place::parse(typed, "input", &books).unwrap();
-            let mut inputs = Vec::new();
-            expand(&place, &mut inputs).unwrap();
+            let inputs = expand(&[place]).unwrap();
             assert_eq!(inputs.len(), 2, "{typed}");
             assert_eq!(inputs[0].display, first);
         }
         let nothing = Place::parse("*.json", "input", &books).unwrap();
-        assert_eq!(expand(&nothing, &mut Vec::new()).unwrap_err().exit, 3);
+        assert_eq!(expand(&[nothing]).unwrap_err().exit, 3);
         let itself = Place::parse(".", "input", &books).unwrap();
-        assert_eq!(expand(&itself, &mut Vec::new()).unwrap_err().exit, 2);
+        assert_eq!(expand(&[itself]).unwrap_err().exit, 2);
     }
 }

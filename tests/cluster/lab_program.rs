@@ -46,6 +46,7 @@ const INDEXER: ProgramEntry = ProgramEntry {
                 "plain",
                 "maps-wait-for-company",
                 "reduces-wait-for-company",
+                "maps-wait-for-a-sign",
                 "slow",
                 "crash",
             ]),
@@ -75,6 +76,8 @@ enum Conduct {
     Plain,
     /// The tasks of a kind wait until two of them run at once.
     WaitForCompany(&'static str),
+    /// A map waits for the mark `go`, which the test leaves.
+    WaitForSign,
     /// Every task takes long.
     Slow,
     /// Of a task's attempts, and of the first attempts of neighbouring tasks, a
@@ -91,6 +94,7 @@ fn build(parameters: &Parameters) -> Result<Box<dyn Executable>, ParameterError>
     let conduct = match parameters.text("conduct") {
         "maps-wait-for-company" => Conduct::WaitForCompany("map"),
         "reduces-wait-for-company" => Conduct::WaitForCompany("reduce"),
+        "maps-wait-for-a-sign" => Conduct::WaitForSign,
         "slow" => Conduct::Slow,
         "crash" => Conduct::Crash,
         _ => Conduct::Plain,
@@ -113,6 +117,8 @@ impl Indexer {
                 return self.wait_for_company(kind, task);
             }
             Conduct::WaitForCompany(_) => {}
+            Conduct::WaitForSign if kind == "map" => return self.wait_for_sign(),
+            Conduct::WaitForSign => {}
             Conduct::Slow => thread::sleep(LONG),
             Conduct::Crash => match (task + attempt) % 3 {
                 0 => std::process::exit(EXIT_BY_PROGRAM),
@@ -158,6 +164,18 @@ impl Indexer {
             thread::sleep(LOOK_INTERVAL);
         }
         fs::remove_file(here).map_err(failed)
+    }
+
+    fn wait_for_sign(&self) -> Result<(), ProgramError> {
+        let (sign, deadline) = (self.marks.join("go"), Instant::now() + COMPANY_DEADLINE);
+        while !sign.exists() {
+            if Instant::now() > deadline {
+                return Err(ProgramError::new("no sign to go on"));
+            }
+            // Between two looks, not instead of a look.
+            thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
     }
 
     /// The ids of the processes that run a task of a kind now.

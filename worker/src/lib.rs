@@ -19,4 +19,5 @@ mod worker;
 
 pub use config::{Listen, SLOT_MEMORY_BYTES_DEFAULT, WorkerConfig};
 pub use dir::DirError;
+pub use source::list_inputs;
 pub use worker::{StartError, Worker, WorkerHandle};

@@ -1,5 +1,6 @@
 //! Small text files that are whole or not there: a version line, one line of
-//! text, a checksum; written beside, synced, and renamed into place.
+//! text, a checksum; written beside, synced, and renamed into place. A line end
+//! in the text, which a path may have, is written as an escape.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -29,13 +30,13 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ReadError> {
     let mut lines = content.lines();
     match (lines.next(), lines.next(), lines.next(), lines.next()) {
         (Some(VERSION), Some(text), Some(sum), None) if sum == checksum(text) => {
-            Ok(Some(text.to_owned()))
+            unescape(text).map(Some).ok_or(ReadError::Damaged)
         }
         (_, _, _, _) => Err(ReadError::Damaged),
     }
 }
 
-/// Replaces the file, durably. The text is one line.
+/// Replaces the file, durably.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
     write_lines(&temporary, text)?.sync_all()?;
@@ -55,17 +56,51 @@ pub(crate) fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn write_lines(path: &Path, text: &str) -> io::Result<File> {
-    if text.contains(['\n', '\r']) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the text has more than one line",
-        ));
-    }
+    let text = escape(text);
     let mut file = File::create(path)?;
-    writeln!(file, "{VERSION}\n{text}\n{}", checksum(text))?;
+    writeln!(file, "{VERSION}\n{text}\n{}", checksum(&text))?;
     Ok(file)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', r"\\")
+        .replace('\n', r"\n")
+        .replace('\r', r"\r")
+}
+
+/// None for an escape that we never write.
+fn unescape(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        plain.push(match character {
+            '\\' => match characters.next()? {
+                '\\' => '\\',
+                'n' => '\n',
+                'r' => '\r',
+                _ => return None,
+            },
+            _ => character,
+        });
+    }
+    Some(plain)
 }
 
 fn checksum(text: &str) -> String {
     format!("crc32c {:08x}", crc32c::crc32c(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_with_line_ends_and_backslashes_comes_back_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("note");
+        for text in ["", "/a/b", "a\nb\r\n", r"\n", "\\\n\\"] {
+            write(&path, text).unwrap();
+            assert_eq!(read(&path).unwrap().as_deref(), Some(text));
+        }
+    }
 }

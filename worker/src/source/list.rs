@@ -19,6 +19,15 @@ const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
     require_literal_leading_dot: true,
 };
 
+/// The files of the patterns as a plan lists them, for a job without a cluster.
+///
+/// # Errors
+///
+/// The first pattern or file that cannot be read, by its typed cause.
+pub fn list_inputs(patterns: &[InputPattern]) -> Result<Vec<InputFile>, FailureCause> {
+    list(patterns, &|| false)
+}
+
 /// The files of the patterns, in the order of the patterns, those of one
 /// pattern sorted by path.
 ///

@@ -7,6 +7,7 @@ mod list;
 mod splits;
 
 pub(crate) use list::list;
+pub use list::list_inputs;
 pub(crate) use splits::PlanWriter;
 
 #[cfg(test)]
