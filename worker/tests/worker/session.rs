@@ -276,7 +276,9 @@ async fn worker_that_meets_another_cluster_ends_and_keeps_its_segments() {
 
     let other = FakeLeader::start().await;
     other.change(|state| state.cluster = 1);
-    let end = start(&other, &dir).join().await;
+    let mut worker = start(&other, &dir);
+    let end = worker.join().await;
+    worker.shutdown().await;
     assert!(
         matches!(end, Some(DirError::OtherCluster { .. })),
         "{end:?}"
