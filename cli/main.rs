@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod commands;
 mod config;
+mod descriptors;
 mod embedded;
 mod environment;
 mod failure;
@@ -36,6 +37,7 @@ use failure::{Failure, exit};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    descriptors::raise();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match parse(&arguments) {
         Ok(invocation) => run(invocation),

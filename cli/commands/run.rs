@@ -36,7 +36,10 @@ pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Fail
     let mut interrupt = Interrupt::new()?;
     if app.cluster.is_some() {
         let client = app.client()?;
-        check_host(&client, &draft).await?;
+        tokio::select! {
+            checked = check_host(&client, &draft) => checked?,
+            () = interrupt.wait() => return Err(interrupted("the job")),
+        }
         let run = Run {
             app,
             client: &client,
@@ -99,7 +102,10 @@ impl Run<'_> {
         interrupt: &mut Interrupt,
     ) -> Result<(), Failure> {
         let spec = draft.spec(output, &host::identity())?;
-        let submitted = submit_draft(self.client, draft, &spec).await?;
+        let submitted = tokio::select! {
+            submitted = submit_draft(self.client, draft, &spec) => submitted?,
+            () = interrupt.wait() => return Err(self.interrupted_early()),
+        };
         let job = self.follow(submitted.job, interrupt).await?;
         if self.app.print.is_json() {
             self.app.json(&form::job(&job))?;
@@ -124,6 +130,16 @@ impl Run<'_> {
         print_result(PathBuf::from(place), interrupt).await
     }
 
+    /// Ctrl-C before there was an answer to the submission.
+    fn interrupted_early(&self) -> Failure {
+        let failure = interrupted("the submission");
+        if self.embedded {
+            failure
+        } else {
+            failure.hint("it may have arrived all the same: `vivat job list`")
+        }
+    }
+
     /// The job's end. A job in the foreground does not outlive Ctrl-C.
     async fn follow(&self, job: JobId, interrupt: &mut Interrupt) -> Result<JobView, Failure> {
         let mut progress = Progress::new(self.app);
@@ -142,8 +158,15 @@ impl Run<'_> {
             Ended::Interrupted if self.embedded => Err(interrupted("the job")),
             Ended::Interrupted => {
                 self.app.note(&format!("cancelling {job}"));
-                let cancelled = self.client.cancel_job(job).await;
-                cancelled.map_err(Failure::from)?;
+                tokio::select! {
+                    cancelled = self.client.cancel_job(job) => cancelled?,
+                    // A second signal means now.
+                    () = interrupt.wait() => {
+                        let message = format!("interrupted before {job} was cancelled");
+                        return Err(Failure::new("interrupted", exit::INTERRUPTED, message)
+                            .hint(format!("it may go on: `vivat job cancel {job}`")));
+                    }
+                }
                 Err(interrupted(&job.to_string()))
             }
             Ended::TimedOut if self.embedded => Err(Failure::timeout(format!(
