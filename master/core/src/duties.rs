@@ -19,9 +19,11 @@ pub struct Duties {
     pub forget: Vec<JobId>,
 }
 
-/// Everything that is due at a time in milliseconds since 1970.
+/// Everything that is due at a time in milliseconds since 1970. A leader whose
+/// clock is behind the state's own time goes by that.
 #[must_use]
 pub fn due(state: &State, now_ms: u64) -> Duties {
+    let now_ms = now_ms.max(state.now_ms);
     let suspects = state
         .suspected
         .iter()
