@@ -20,6 +20,8 @@ use crate::leader::{JobUpdate, LeaderError};
 
 /// Jobs in an answer when the caller names no number.
 const JOBS_DEFAULT: usize = 1_000;
+/// Jobs in an answer at most: entries wait while they are looked at.
+const JOBS_MAX: usize = 10_000;
 /// What a list of jobs may take of a message; the rest is left out.
 const JOBS_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
@@ -73,18 +75,16 @@ impl JobService for Services {
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
         let limit = match request.into_inner().limit {
             0 => JOBS_DEFAULT,
-            limit => limit as usize,
+            limit => JOBS_MAX.min(limit as usize),
         };
         let leader = self.leader()?;
         let views = leader
-            .read_decided(view::jobs)
+            .read_decided(|state, liveness| view::newest_jobs(state, liveness, limit))
             .await
             .map_err(|error| self.status(error))?;
         let mut bytes = 0;
         let jobs = views
             .into_iter()
-            .rev()
-            .take(limit)
             .map(v1::Job::from)
             .take_while(|job| {
                 bytes += job.encoded_len();

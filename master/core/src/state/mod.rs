@@ -137,7 +137,7 @@ impl State {
     }
 
     /// All jobs, in order of submission.
-    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Job> {
         self.jobs.values().map(Arc::as_ref)
     }
 

@@ -18,11 +18,14 @@ pub fn job(state: &State, job: JobId, liveness: &LivenessView) -> Option<JobView
     Some(view_of(state, state.job(job)?, liveness))
 }
 
-/// All jobs, in order of submission.
+/// The newest jobs, newest first, at most `limit`. Why each waits is looked up,
+/// which costs as much as there are workers, while entries wait for the reader.
 #[must_use]
-pub fn jobs(state: &State, liveness: &LivenessView) -> Vec<JobView> {
+pub fn newest_jobs(state: &State, liveness: &LivenessView, limit: usize) -> Vec<JobView> {
     state
         .jobs()
+        .rev()
+        .take(limit)
         .map(|job| view_of(state, job, liveness))
         .collect()
 }
