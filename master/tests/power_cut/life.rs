@@ -1,22 +1,25 @@
 //! A disk, and one writer after the other whose power goes.
 
-use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vivat_testkit::dice::Dice;
-use vivat_testkit::lossy_fs::{CAPACITY_BYTES, Cut, CutReport, LossyFs};
+use vivat_testkit::lossy_fs::{CAPACITY_BYTES, Cut, CutReport, Fault, LossyFs};
 
 use super::diary::Told;
 use super::state::{Operation, State, operations_included};
 use super::subject::Kind;
-use super::writer::Order;
+use super::writer::{Order, Process};
 
 /// Operations of the file system before the cut: some cuts hit the opening.
 const OPERATIONS_BEFORE_CUT_MAX: u64 = 120;
 /// More than a writer gets to do.
 const OPERATIONS: u64 = 10_000;
+/// Failures after which a writer gives up that was told to be stubborn.
+const FAILURES: u64 = 50;
+/// Acknowledgements that show that a store is at work.
+const SOME: u64 = 20;
 const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -116,6 +119,7 @@ impl Life {
             let told = self.write(OPERATIONS);
             self.judge(&told)?;
             if self.last_cut.is_none() {
+                assert!(told.found.is_none(), "the writer ended with power on");
                 self.begin_anew();
             } else {
                 self.fs.remount().unwrap();
@@ -134,25 +138,63 @@ impl Life {
         self.acknowledged = 0;
     }
 
-    /// Lets a writer work until its power goes or it ends by itself.
-    fn write(&mut self, operations: u64) -> Told {
+    /// A sync fails, then the disk works again, and then the power goes: after so
+    /// many operations of the file system, or when the store ended or went on.
+    /// Whether it went on, as it must not (S13).
+    ///
+    /// # Errors
+    ///
+    /// What was found and should not have been.
+    pub fn live_with_a_failed_sync(mut self, cut_after: Option<u64>) -> Result<bool, String> {
+        let order = self.order(OPERATIONS, FAILURES);
+        let mut writer = order.start();
+        let acknowledged = || Told::read(&order.diary).acknowledgements;
+        wait_until(|| acknowledged() >= SOME);
+        self.fs.set_fault(Some(Fault::SyncFails));
+        wait_until(|| self.fs.counters().faults > 0);
+        self.fs.set_fault(None);
+        if let Some(operations) = cut_after {
+            self.fs.arm(operations, Cut::Drop);
+        }
+        let before = acknowledged();
+        let mut goes_on = false;
+        wait_until(|| {
+            goes_on = acknowledged() >= before + SOME;
+            let is_cut = self.fs.wait_for_cut(Duration::ZERO).is_some();
+            goes_on || is_cut || writer.has_ended()
+        });
+        writer.kill();
+        let armed = self.fs.wait_for_cut(Duration::ZERO);
+        self.last_cut = armed.or_else(|| self.fs.power_cut(Cut::Drop).ok());
+        self.judge(&Told::read(&order.diary))?;
+        self.fs.remount().unwrap();
+        let told = self.write(0);
+        self.judge(&told)?;
+        Ok(goes_on)
+    }
+
+    fn order(&mut self, operations: u64, failures: u64) -> Order {
         self.writers += 1;
-        let diary: PathBuf = self.diaries.path().join(self.writers.to_string());
-        let order = Order {
+        Order {
             kind: self.kind,
             // A folder of its own, as the volume of a pod has.
             directory: self.fs.mount_point().join(format!("raft-{}", self.disk)),
-            diary,
+            diary: self.diaries.path().join(self.writers.to_string()),
             seed: self.dice.roll(),
             first_write: self.writers * 1_000_000,
             operations,
-        };
+            failures,
+        }
+    }
+
+    /// Lets a writer work until its power goes or it ends by itself.
+    fn write(&mut self, operations: u64) -> Told {
+        let order = self.order(operations, 0);
         self.former_cut = self.last_cut;
         let mut writer = order.start();
         self.last_cut = self.wait(&mut writer);
         // The power is gone: so is the process. It may have ended already.
-        writer.kill().ok();
-        writer.wait().unwrap();
+        writer.kill();
         // A last call of it may have come between its end and the look at the disk.
         self.last_cut = self.last_cut.or(self.fs.wait_for_cut(Duration::ZERO));
         if let Some(report) = self.last_cut {
@@ -161,13 +203,13 @@ impl Life {
         Told::read(&order.diary)
     }
 
-    fn wait(&self, writer: &mut Child) -> Option<CutReport> {
+    fn wait(&self, writer: &mut Process) -> Option<CutReport> {
         let end = Instant::now() + DEADLINE;
         loop {
             if let Some(report) = self.fs.wait_for_cut(POLL) {
                 return Some(report);
             }
-            if writer.try_wait().unwrap().is_some() {
+            if writer.has_ended() {
                 return None;
             }
             assert!(Instant::now() < end, "the writer neither wrote nor ended");
@@ -220,6 +262,14 @@ impl Life {
             self.former_cut,
             self.last_cut,
         )
+    }
+}
+
+fn wait_until(mut happened: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !happened() {
+        assert!(Instant::now() < end, "what was waited for did not happen");
+        std::thread::sleep(POLL);
     }
 }
 

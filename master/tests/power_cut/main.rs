@@ -1,5 +1,5 @@
-//! Power cuts under the real log store and under snapshots (S1, S9, S13, F13,
-//! torn writes of F14; mistakes 1 and 2).
+//! Power cuts and failed syncs under the real log store, power cuts under
+//! snapshots (S1, S9, S13, F13, F17, torn writes of F14; mistakes 1 and 2).
 //!
 //! A process of its own writes to a disk that loses power at a seeded moment,
 //! dies with it, and another one opens what is left: a life of many cuts. What
@@ -120,6 +120,32 @@ fn store_that_trusts_the_flush_of_its_database_is_caught() {
 #[test]
 fn store_that_acknowledges_before_the_disk_is_caught() {
     is_caught(Kind::Hasty);
+}
+
+#[test]
+fn store_ends_with_its_first_failed_sync_and_loses_nothing() {
+    if is_skipped() {
+        return;
+    }
+    for seed in seeds() {
+        let life = Life::new(Kind::Real, seed).live_with_a_failed_sync(None);
+        assert_eq!(life, Ok(false), "seed={seed}: it went on");
+    }
+}
+
+#[test]
+fn store_that_tries_a_failed_sync_again_is_caught() {
+    if is_skipped() {
+        return;
+    }
+    // Soon after: its database writes pages anew, and that covers the loss.
+    let is_wrong = |seed| {
+        Life::new(Kind::RetriesSync, seed)
+            .live_with_a_failed_sync(Some(4))
+            .is_err()
+    };
+    let caught = (0..LIVES).any(is_wrong);
+    assert!(caught, "what the failed sync dropped was found again");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Stores to cut the power of: the real one, and two with a bug.
+//! Stores to cut the power of: the real one, and three with a bug.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub enum Kind {
     Hasty,
     /// One that believes that the flush of its database is an fsync.
     TrustsFlush,
+    /// One that syncs, and tries again when that fails.
+    RetriesSync,
 }
 
 impl Kind {
@@ -27,12 +30,18 @@ impl Kind {
             Self::Real => "real",
             Self::Hasty => "hasty",
             Self::TrustsFlush => "trusts-flush",
+            Self::RetriesSync => "retries-sync",
         }
     }
 
     /// The one with this name.
     pub fn of(word: &str) -> Option<Self> {
-        let all = [Self::Real, Self::Hasty, Self::TrustsFlush];
+        let all = [
+            Self::Real,
+            Self::Hasty,
+            Self::TrustsFlush,
+            Self::RetriesSync,
+        ];
         all.into_iter().find(|kind| kind.word() == word)
     }
 
@@ -42,8 +51,8 @@ impl Kind {
         Ok(match self {
             Self::Real => Box::new(real()?),
             Self::Hasty => Box::new(Hasty(real()?)),
-            Self::TrustsFlush => {
-                let opened = TrustsFlush::open(directory);
+            Self::TrustsFlush | Self::RetriesSync => {
+                let opened = Homemade::open(directory, self == Self::RetriesSync);
                 Box::new(opened.map_err(|error| error.to_string())?)
             }
         })
@@ -161,24 +170,30 @@ impl Subject for Hasty {
     }
 }
 
-/// Mistake 1, as a reader of the database's documentation makes it.
-struct TrustsFlush {
+/// A store without our care.
+struct Homemade {
     db: sled::Db,
+    /// The file of the database, if it is to be synced. Without it, this is
+    /// mistake 1 as a reader of the database's documentation makes it.
+    file: Option<File>,
 }
 
 const VOTE: &str = "vote";
 const PURGED: &str = "purged";
 
-impl TrustsFlush {
-    fn open(directory: &Path) -> std::io::Result<Self> {
+impl Homemade {
+    fn open(directory: &Path, syncs: bool) -> std::io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let db = sled::open(directory)?;
         db.flush()?;
         // Names are not what this is about: they are synced, all of them.
         for folder in directory.ancestors().take(2) {
-            std::fs::File::open(folder)?.sync_all()?;
+            File::open(folder)?.sync_all()?;
         }
-        Ok(Self { db })
+        let file = syncs
+            .then(|| File::open(directory.join("db")))
+            .transpose()?;
+        Ok(Self { db, file })
     }
 
     fn log(&self) -> sled::Tree {
@@ -187,7 +202,15 @@ impl TrustsFlush {
 
     fn finish(&self, done: Done) {
         match self.db.flush() {
-            Ok(_) => done(Ok(())),
+            Ok(_) => {
+                // The mistake: what the first sync lost, the second does not write.
+                while self
+                    .file
+                    .as_ref()
+                    .is_some_and(|file| file.sync_data().is_err())
+                {}
+                done(Ok(()));
+            }
             Err(error) => {
                 eprintln!("{error}");
                 done(Err(Arc::new(vivat_master::storage::StorageError::Failed)));
@@ -205,7 +228,7 @@ impl TrustsFlush {
     }
 }
 
-impl Subject for TrustsFlush {
+impl Subject for Homemade {
     fn write_records(&self, records: Vec<Record>, done: Done) {
         let log = self.log();
         for record in records {

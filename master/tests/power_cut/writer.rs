@@ -35,33 +35,46 @@ pub struct Order {
     pub first_write: u64,
     /// How many operations it does at most.
     pub operations: u64,
+    /// How many of them may fail before it gives up.
+    pub failures: u64,
 }
 
 impl Order {
     /// Starts the process.
-    pub fn start(&self) -> Child {
+    pub fn start(&self) -> Process {
         let words = [
             self.kind.word().to_owned(),
             self.seed.to_string(),
             self.first_write.to_string(),
             self.operations.to_string(),
+            self.failures.to_string(),
             self.diary.to_str().unwrap().to_owned(),
             self.directory.to_str().unwrap().to_owned(),
         ];
-        Command::new(std::env::current_exe().unwrap())
+        let child = Command::new(std::env::current_exe().unwrap())
             .args([TEST, "--exact", "--nocapture"])
             .env(ENVIRONMENT, words.join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap()
+            .unwrap();
+        Process(child)
     }
 
     fn from_environment() -> Option<Self> {
         let text = std::env::var(ENVIRONMENT).ok()?;
         let words: Vec<&str> = text.split('\n').collect();
-        let &[kind, seed, first_write, operations, diary, directory] = &words[..] else {
+        let &[
+            kind,
+            seed,
+            first_write,
+            operations,
+            failures,
+            diary,
+            directory,
+        ] = &words[..]
+        else {
             panic!("{ENVIRONMENT}={text}");
         };
         Some(Self {
@@ -69,9 +82,32 @@ impl Order {
             seed: seed.parse().unwrap(),
             first_write: first_write.parse().unwrap(),
             operations: operations.parse().unwrap(),
+            failures: failures.parse().unwrap(),
             diary: Path::new(diary).to_owned(),
             directory: Path::new(directory).to_owned(),
         })
+    }
+}
+
+/// A writer, which does not outlive the test.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// SIGKILL, unless it ended already.
+    pub fn kill(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -118,8 +154,9 @@ impl Writer {
         }
     }
 
-    /// Until an operation fails, or there were enough.
+    /// Until too many operations failed, or there were enough.
     fn run(mut self) {
+        let mut failures = 0;
         let (told, outcomes) = channel();
         let mut waiting = 0_u32;
         for _ in 0..self.order.operations {
@@ -129,9 +166,11 @@ impl Writer {
                 while waiting > 0 {
                     waiting -= 1;
                     // Without an answer for so long, the parent will tell.
-                    let Ok(true) = outcomes.recv_timeout(DEADLINE) else {
-                        return;
-                    };
+                    match outcomes.recv_timeout(DEADLINE) {
+                        Ok(true) => {}
+                        Ok(false) if failures < self.order.failures => failures += 1,
+                        Ok(false) | Err(_) => return,
+                    }
                 }
             }
         }

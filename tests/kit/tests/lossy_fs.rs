@@ -315,6 +315,22 @@ fn what_a_failed_sync_left_is_lost_though_the_next_sync_succeeds() {
 }
 
 #[test]
+fn every_handle_hears_once_of_a_failed_sync() {
+    let Some(rig) = Rig::new() else { return };
+    let first = rig.synced_file("log", b"first");
+    let second = File::options().write(true).open(rig.path("log")).unwrap();
+    first.write_all_at(b"FIRST", 0).unwrap();
+    rig.fs.set_fault(Some(Fault::SyncFails));
+    assert!(is_eio(first.sync_data()));
+    rig.fs.set_fault(None);
+    assert!(is_eio(second.sync_data()), "another one consumed the error");
+    second.sync_data().unwrap();
+    first.sync_data().unwrap();
+    let third = File::options().write(true).open(rig.path("log")).unwrap();
+    third.sync_data().unwrap();
+}
+
+#[test]
 fn reads_and_writes_fail_while_they_are_told_to() {
     let Some(rig) = Rig::new() else { return };
     let file = rig.synced_file("log", b"first");
@@ -415,5 +431,9 @@ fn nothing_stays_mounted_even_if_a_file_is_open() {
     assert!(is_mounted());
     drop(rig);
     assert!(!is_mounted());
-    drop(file);
+    let mut byte = [0];
+    assert!(
+        file.read_at(&mut byte, 0).is_err(),
+        "nobody answers any more"
+    );
 }

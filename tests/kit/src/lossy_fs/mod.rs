@@ -20,7 +20,8 @@
 //! kernel's own (`flock` works among programs on this machine), modes are
 //! durable at once, there are no links. Files are opened with direct I/O so that
 //! no page cache answers after the cut; mappings, where the kernel allows them
-//! then, do use it.
+//! then, do use it. A process that ends with the mount and a file on it both
+//! leaked waits for itself: drop the [`LossyFs`].
 
 mod adapter;
 mod backing;
@@ -145,24 +146,34 @@ impl LossyFs {
 
 impl Drop for LossyFs {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            // Lazily: a test that failed may still have files open here, and its
-            // own message is worth more than one about a busy mount.
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        if abort(&self.mount_point) {
+            // Its answer says how the connection ended, which we know.
+            session.join().ok();
+        } else {
             detach(&self.mount_point);
             drop(session);
         }
     }
 }
 
-fn detach(mount_point: &Path) {
+/// Ends the connection and takes the mount away, also if files are open: a test
+/// that failed may still have some, and its own message is worth more than one
+/// about a busy mount. Without the abort, a process that ends with a file open
+/// here would wait for an answer from itself. True if it was done; it takes root.
+fn abort(mount_point: &Path) -> bool {
     use rustix::mount::{UnmountFlags, unmount};
 
-    if unmount(mount_point, UnmountFlags::DETACH).is_err() {
-        for program in ["fusermount3", "fusermount"] {
-            let ended = Command::new(program).arg("-uz").arg(mount_point).status();
-            if ended.is_ok_and(|status| status.success()) {
-                return;
-            }
+    unmount(mount_point, UnmountFlags::FORCE | UnmountFlags::DETACH).is_ok()
+}
+
+fn detach(mount_point: &Path) {
+    for program in ["fusermount3", "fusermount"] {
+        let ended = Command::new(program).arg("-uz").arg(mount_point).status();
+        if ended.is_ok_and(|status| status.success()) {
+            return;
         }
     }
 }

@@ -57,7 +57,8 @@ impl CutReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Syncs fail with EIO. What was pending then is lost for the disk: no later
-    /// sync writes it, though programs still read it (S13).
+    /// sync writes it, though programs still read it (S13). Every other handle of
+    /// the file is told once, at its next sync.
     SyncFails,
     /// Writes fail with EIO.
     WriteFails,
@@ -139,6 +140,10 @@ fn reorder(tree: &mut Tree, dice: &mut Dice, report: &mut CutReport) {
 fn tear(tree: &mut Tree, dice: &mut Dice, report: &mut CutReport) {
     let mut writes: Vec<Tearable> = tree.files().flat_map(|file| file.tearable()).collect();
     writes.sort_by_key(|write| write.sequence);
+    // A write within one sector cannot be torn, only lost; both are wanted.
+    if dice.chance(75) && writes.iter().any(|write| write.kept_bytes.len() > 1) {
+        writes.retain(|write| write.kept_bytes.len() > 1);
+    }
     if let Some(write) = dice.pick(&writes) {
         let kept = dice.pick(&write.kept_bytes).copied().unwrap_or_default();
         report.torn_kept_bytes = Some(kept as u64);

@@ -53,19 +53,19 @@ pub(super) struct Listed {
 enum Open {
     File {
         inode: u64,
+        /// A sync through another handle failed: the next one through this one
+        /// is told so, once, as Linux does since 4.13.
+        owes_error: bool,
     },
     /// The names as they were when the folder was opened, so that removing some
     /// while reading skips none.
-    Folder {
-        inode: u64,
-        names: Vec<Listed>,
-    },
+    Folder { inode: u64, names: Vec<Listed> },
 }
 
 impl Open {
     fn inode(&self) -> u64 {
         match self {
-            Self::File { inode } | Self::Folder { inode, .. } => *inode,
+            Self::File { inode, .. } | Self::Folder { inode, .. } => *inode,
         }
     }
 }
@@ -188,7 +188,10 @@ impl State {
 
     pub fn open_file(&mut self, inode: u64) -> Result<u64, Errno> {
         self.tree.file(inode)?;
-        Ok(self.keep(Open::File { inode }))
+        Ok(self.keep(Open::File {
+            inode,
+            owes_error: false,
+        }))
     }
 
     pub fn open_folder(&mut self, inode: u64) -> Result<u64, Errno> {
@@ -216,7 +219,7 @@ impl State {
     /// The file of a handle; EIO for one from before a cut.
     pub fn file_of(&mut self, handle: u64) -> Result<u64, Errno> {
         match self.handles.get(&handle) {
-            Some(Open::File { inode }) => Ok(*inode),
+            Some(Open::File { inode, .. }) => Ok(*inode),
             Some(Open::Folder { .. }) => Err(Errno::ISDIR),
             None => {
                 self.counters.refused += 1;
@@ -281,17 +284,32 @@ impl State {
 
     pub fn sync_file(&mut self, handle: u64) -> Result<(), Errno> {
         let inode = self.file_of(handle)?;
+        if let Some(Open::File { owes_error, .. }) = self.handles.get_mut(&handle)
+            && std::mem::take(owes_error)
+        {
+            self.tree.file_mut(inode)?.forget_unsynced();
+            return Err(Errno::IO);
+        }
         self.counters.synced_bytes += self.tree.file_mut(inode)?.sync();
         self.counters.file_syncs += 1;
         Ok(())
     }
 
-    /// What a sync that failed does to the file's pages. With the power off there
-    /// is no handle any more, and nothing to do.
+    /// What a sync that failed does to the file's pages, and to its other
+    /// handles. With the power off there is no handle any more, and nothing to do.
     pub fn fail_sync_of_file(&mut self, handle: u64) -> Result<(), Errno> {
-        if let Some(Open::File { inode }) = self.handles.get(&handle) {
-            self.tree.file_mut(*inode)?.forget_unsynced();
+        let Some(failed) = self.handles.get(&handle).map(Open::inode) else {
+            return Ok(());
+        };
+        for (other, open) in &mut self.handles {
+            if let Open::File { inode, owes_error } = open
+                && *inode == failed
+                && *other != handle
+            {
+                *owes_error = true;
+            }
         }
+        self.tree.file_mut(failed)?.forget_unsynced();
         Ok(())
     }
 
