@@ -10,7 +10,8 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// First pause after a round over all masters that found no leader.
     pub backoff_min: Duration,
-    /// Longest such pause: a new leader is found at most this late.
+    /// Longest such pause: a new leader is found at most this late, so it is a
+    /// part of the stall that a dead leader costs.
     pub backoff_max: Duration,
     /// How often an open connection is asked whether it lives, also when idle.
     pub keepalive_interval: Duration,
@@ -28,7 +29,7 @@ impl Default for ClientOptions {
         Self {
             connect_timeout: Duration::from_millis(300),
             backoff_min: Duration::from_millis(20),
-            backoff_max: Duration::from_millis(500),
+            backoff_max: Duration::from_millis(100),
             keepalive_interval: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(2),
             call_budget: Duration::from_secs(10),
