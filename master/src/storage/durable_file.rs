@@ -59,15 +59,34 @@ pub fn sync_directory(path: &Path) -> Result<(), StorageError> {
 
 /// Makes a directory and its parents, durably.
 ///
+/// Level by level, each name synced before the next one is made: so after a
+/// crash at most the lowest level that exists is in doubt, and the next call
+/// syncs that one again.
+///
 /// # Errors
 ///
 /// When the operating system refuses.
 pub fn create_directory(path: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(path).map_err(io("create", path))?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-        Some(_) | None => Ok(()),
+    // A relative path's last ancestor is the empty one, which is no directory.
+    let named = || {
+        path.ancestors()
+            .filter(|level| !level.as_os_str().is_empty())
+    };
+    let missing = named().take_while(|level| !level.is_dir()).count();
+    let levels: Vec<&Path> = named().take(missing + 1).collect();
+    for level in levels.into_iter().rev() {
+        match fs::create_dir(level) {
+            Ok(()) => {}
+            Err(_) if level.is_dir() => {}
+            Err(error) => return Err(io("create", level)(error)),
+        }
+        match level.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new("."))?,
+            Some(parent) => sync_directory(parent)?,
+            None => {}
+        }
     }
+    Ok(())
 }
 
 pub(super) fn io<'a>(

@@ -177,8 +177,11 @@ impl Life {
         self.writers += 1;
         Order {
             kind: self.kind,
-            // A folder of its own, as the volume of a pod has.
-            directory: self.fs.mount_point().join(format!("raft-{}", self.disk)),
+            // Below folders that are not there yet: their names must last, too.
+            directory: self
+                .fs
+                .mount_point()
+                .join(format!("disk-{}/vivat/raft", self.disk)),
             diary: self.diaries.path().join(self.writers.to_string()),
             seed: self.dice.roll(),
             first_write: self.writers * 1_000_000,

@@ -31,9 +31,8 @@ use vivat_testkit::lossy_fs;
 const LIVES: u64 = 12;
 /// Cuts in each.
 const CUTS: u64 = 10;
-/// Disks that may be lost, loudly. All that were seen come from two files of the
-/// database that it does not sync itself: `conf`, and `snap.*.generating`.
-const REFUSED_PERCENT_MAX: u64 = 25;
+/// Disks that may be lost, loudly: cuts while the database makes its first files.
+const REFUSED_PERCENT_MAX: u64 = 5;
 /// Lives within which a store that acknowledges too early must be caught.
 const LIVES_UNTIL_CAUGHT: u64 = 3;
 

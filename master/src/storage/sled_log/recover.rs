@@ -1,7 +1,7 @@
 //! Opens the database, and finds out whether it still has what it had.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,11 @@ const BACKGROUND_FLUSH_MS: u64 = 500;
 /// The file in sled's directory that holds the data.
 const DATA_FILE: &str = "db";
 
+/// The file in sled's directory that holds its settings.
+const CONFIGURATION_FILE: &str = "conf";
+/// The ending of a page-table snapshot that sled was writing when it died.
+const UNFINISHED_ENDING: &str = ".generating";
+
 /// An open database and what is in it.
 pub struct Recovered {
     pub db: Db,
@@ -42,6 +47,7 @@ pub fn recover(
 ) -> Result<(Recovered, Index, BTreeMap<MetaKey, Bytes>), StorageError> {
     create_directory(directory)?;
     let guarded = Guard::load(directory)?;
+    remove_unfinished(directory)?;
     let db = open_database(directory)?;
     let log = open_tree(&db, "log")?;
     let meta = open_tree(&db, "meta")?;
@@ -73,6 +79,11 @@ pub fn recover(
         .map_err(io("open", &path))?;
     db.flush().map_err(refused("flush"))?;
     file.sync_all().map_err(io("sync", &path))?;
+    // sled writes it once and never syncs it.
+    let configuration = directory.join(CONFIGURATION_FILE);
+    File::open(&configuration)
+        .and_then(|file| file.sync_all())
+        .map_err(io("sync", &configuration))?;
     sync_directory(directory)?;
     let progress = progress.unwrap_or_default();
     let mut guard = Guard::new(directory);
@@ -99,6 +110,22 @@ fn load_progress(directory: &Path, tree: &Tree) -> Result<Option<Progress>, Stor
     let progress = meta::decode(&bytes).and_then(Progress::decode);
     let problem = || damaged(directory, "the progress does not decode".to_owned());
     progress.ok_or_else(problem).map(Some)
+}
+
+/// Removes what sled did not finish: it takes the beginning of such a file for
+/// a whole one and refuses to open. Without it, it reads the log instead.
+fn remove_unfinished(directory: &Path) -> Result<(), StorageError> {
+    let entries = fs::read_dir(directory).map_err(io("list", directory))?;
+    for entry in entries {
+        let entry = entry.map_err(io("list", directory))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(UNFINISHED_ENDING) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn open_database(directory: &Path) -> Result<Db, StorageError> {
