@@ -316,6 +316,59 @@ impl fmt::Display for SegmentId {
     }
 }
 
+/// A dataset, minted when its `put` begins and never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DatasetId(pub u64);
+
+impl fmt::Display for DatasetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dataset-{}", self.0)
+    }
+}
+
+impl FromStr for DatasetId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_number(text, "dataset-", "a dataset id like dataset-4").map(Self)
+    }
+}
+
+/// A block of a dataset; `dataset-4.block-17` in text. The same id means the
+/// same bytes wherever it lies: who sends other bytes uses another index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BlockId {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// Which of its blocks, never used for other bytes.
+    pub index: u64,
+}
+
+impl fmt::Display for BlockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.block-{}", self.dataset, self.index)
+    }
+}
+
+impl FromStr for BlockId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (dataset, index) = text.split_once('.')?;
+            let id = Self {
+                dataset: dataset.parse().ok()?,
+                index: index.strip_prefix("block-")?.parse().ok()?,
+            };
+            (id.to_string() == text).then_some(id)
+        };
+        parse().ok_or_else(|| ParseIdError {
+            text: text.to_owned(),
+            expected: "a block id like dataset-4.block-17",
+        })
+    }
+}
+
 /// A worker at one registration: the pair that every fenced call carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerEpoch {
@@ -363,6 +416,25 @@ mod tests {
             "",
         ] {
             assert!(text.parse::<AttemptId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn block_id_has_one_text_form_only() {
+        let id = BlockId {
+            dataset: DatasetId(4),
+            index: u64::MAX,
+        };
+        assert_eq!(id.to_string(), "dataset-4.block-18446744073709551615");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "dataset-04.block-1",
+            "dataset-4.block-+1",
+            "dataset-4.block-1.",
+            "dataset-4/../x",
+            "",
+        ] {
+            assert!(text.parse::<BlockId>().is_err(), "{text}");
         }
     }
 }
