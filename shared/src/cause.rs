@@ -142,14 +142,14 @@ impl FailureCause {
             | Self::InputIsDirectory { .. }
             | Self::InputUnreadable { .. }
             | Self::InputChanged { .. }
+            | Self::InvalidInput { .. }
             | Self::PlanTooLarge { .. }
             | Self::ProgramNotFound { .. }
             | Self::InvalidParameter { .. }
             | Self::OutputExists { .. }
             | Self::LostTooOften { .. }
             | Self::JobTimeout { .. } => true,
-            Self::InvalidInput { .. }
-            | Self::OutputUnwritable { .. }
+            Self::OutputUnwritable { .. }
             | Self::Program { .. }
             | Self::Panicked { .. }
             | Self::WorkerCrashed
@@ -179,7 +179,9 @@ impl FailureCause {
                 "run the failing input alone with the program's parameters to see more"
             }
             Self::WorkerCrashed => "the task kills its worker: look for memory or a fatal signal",
-            Self::DiskFull { .. } => "free space in the worker's --dir or give it a larger disk",
+            Self::DiskFull { .. } => {
+                "free space on the disk that is named, or give the worker a larger one"
+            }
             Self::Storage { .. } => "check the worker's disk and its log",
             Self::LostTooOften { .. } => "workers vanish again and again: see `vivat node list`",
             Self::JobTimeout { .. } => "raise --job-timeout or make the job smaller",

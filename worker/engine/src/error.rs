@@ -4,12 +4,13 @@
 //! the error itself keeps its sources for the worker's log.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use vivat_mapreduce::ProgramError;
 use vivat_shared::cause::FailureCause;
 use vivat_shared::job::InputFormat;
 
+use crate::disk;
 use crate::segment::SegmentError;
 
 /// Why a task did not finish.
@@ -51,6 +52,8 @@ pub enum EngineError {
         bytes: usize,
         /// The limit.
         bytes_max: usize,
+        /// The input as the user wrote it; empty until it is known.
+        display: String,
         /// Where in the file the records begin that it was made of; a record of
         /// more than some KiB is alone. None when that is not known.
         offset: Option<u64>,
@@ -208,10 +211,15 @@ impl std::fmt::Display for InputProblem {
 }
 
 impl EngineError {
-    /// The same error with the place that is to blame, where it has room for it.
-    pub(crate) fn at(mut self, place: u64) -> Self {
-        if let Self::EmittedTooLarge { offset, .. } = &mut self {
-            offset.get_or_insert(place);
+    /// The same error with the input that is to blame, and the place in it where
+    /// that is known, if the error has room for them.
+    pub(crate) fn of(mut self, input: &str, place: Option<u64>) -> Self {
+        if let Self::EmittedTooLarge {
+            display, offset, ..
+        } = &mut self
+        {
+            input.clone_into(display);
+            *offset = offset.or(place);
         }
         self
     }
@@ -233,7 +241,11 @@ impl EngineError {
                     None => source.detail.clone(),
                 },
             },
-            Self::EmittedTooLarge { offset, .. } => FailureCause::Program {
+            // No other worker makes it smaller.
+            Self::EmittedTooLarge {
+                display, offset, ..
+            } => FailureCause::InvalidInput {
+                path: display.clone(),
                 detail: match offset {
                     Some(offset) => format!("{self} (record at or behind byte {offset})"),
                     None => self.to_string(),
@@ -242,9 +254,13 @@ impl EngineError {
             Self::NoSuchPartition { .. } => FailureCause::Program {
                 detail: self.to_string(),
             },
-            Self::Storage { usage, source, .. } => storage_cause(usage.word(), source),
-            Self::Spill { source, .. } => match source.io() {
-                Some(source) => storage_cause(StorageUse::Spill.word(), source),
+            Self::Storage {
+                usage,
+                path,
+                source,
+            } => storage_cause(*usage, path, source),
+            Self::Spill { path, source } => match source.io() {
+                Some(source) => storage_cause(StorageUse::Spill, path, source),
                 None => FailureCause::Storage {
                     detail: format!("{self}: {source}"),
                 },
@@ -252,7 +268,8 @@ impl EngineError {
             Self::Segment { source, .. } => FailureCause::Storage {
                 detail: format!("{self}: {source}"),
             },
-            Self::Output { source } => storage_cause("the output", source),
+            // The worker, who knows where it goes, names the place.
+            Self::Output { source } => disk_cause("the output".to_owned(), source),
             Self::Decode { source, .. } => FailureCause::Internal {
                 detail: format!("{self}: {source}"),
             },
@@ -286,11 +303,16 @@ fn problem_cause(display: &str, problem: &InputProblem) -> FailureCause {
     }
 }
 
-fn storage_cause(what: &str, source: &io::Error) -> FailureCause {
+fn storage_cause(usage: StorageUse, path: &Path, source: &io::Error) -> FailureCause {
+    let dir = path.parent().unwrap_or(path);
+    disk_cause(format!("{usage} in {}", disk::describe(dir)), source)
+}
+
+fn disk_cause(what: String, source: &io::Error) -> FailureCause {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureCause::DiskFull {
-            what: what.to_owned(),
-        },
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            FailureCause::DiskFull { what }
+        }
         // A foreign enum that grows: all else is the disk's own failure.
         _ => FailureCause::Storage {
             detail: format!("{what}: {source}"),

@@ -11,7 +11,9 @@
 //!
 //! [`Program`]: vivat_mapreduce::Program
 
+pub mod disk;
 mod error;
+pub mod failpoint;
 mod input;
 pub mod local;
 mod map;

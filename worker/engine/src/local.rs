@@ -67,7 +67,7 @@ pub fn run(
     for partition in 0..options.reducers {
         job.reduce(partition, &segments, output, &mut sums)?;
     }
-    for path in segments.into_iter().flatten() {
+    for path in segments {
         fs::remove_file(&path).map_err(|source| EngineError::Storage {
             usage: StorageUse::Segment,
             path,
@@ -136,7 +136,7 @@ impl Job<'_> {
         range: SplitRange,
         (index, splits): (usize, usize),
         sums: &mut Counters,
-    ) -> Result<Option<PathBuf>, EngineError> {
+    ) -> Result<PathBuf, EngineError> {
         let segment_path = self.scratch.join(format!("map-{index}.segment"));
         let report = self.program.map(&mut MapTask {
             file: &files[range.file as usize],
@@ -154,19 +154,18 @@ impl Job<'_> {
             cancel: &self.cancel,
         })?;
         add(sums, &report.counters);
-        Ok(report.has_segment().then_some(segment_path))
+        Ok(segment_path)
     }
 
     fn reduce(
         &self,
         partition: u32,
-        segments: &[Option<PathBuf>],
+        segments: &[PathBuf],
         output: &mut dyn Write,
         sums: &mut Counters,
     ) -> Result<(), EngineError> {
         let mut sources = Vec::new();
         for (map, path) in (0_u32..).zip(segments) {
-            let Some(path) = path else { continue };
             let file =
                 SegmentFile::open(path).map_err(|source| EngineError::Segment { map, source })?;
             if let Some((offset, bytes)) = file.partition_range(partition) {

@@ -14,6 +14,7 @@ use vivat_mapreduce::{CounterSet, Key, Output, Program, ReduceContext, Reducer, 
 use vivat_shared::attempt::{PartOutput, counters};
 
 use crate::error::{EngineError, StorageUse};
+use crate::failpoint::point;
 use crate::map::storage;
 use crate::merge::{FAN_IN_MAX, FAN_IN_MIN, Groups, Merge, MergeError, RUN_BYTES};
 use crate::segment::{SegmentError, SegmentFile, SegmentReader, SegmentWriter};
@@ -233,7 +234,10 @@ fn open(runs: Vec<Run>, partition: u32) -> Result<(Vec<Reader>, Vec<Origin>), En
     let mut origins = Vec::with_capacity(runs.len());
     for run in runs {
         let (origin, input): (Origin, io::Result<Box<dyn Read + Send>>) = match run {
-            Run::Source(source) => (Origin::Map(source.map), source.data.open()),
+            Run::Source(source) => {
+                let opened = point("source-open").and_then(|()| source.data.open());
+                (Origin::Map(source.map), opened)
+            }
             Run::Pass(path, file) => {
                 let input: Box<dyn Read + Send> = match file.run(partition) {
                     Some(range) => Box::new(range),

@@ -102,7 +102,7 @@ pub struct MapTask<'t> {
     /// Partitions, at least 1.
     pub partitions: u32,
     /// Where the segment file goes. It is written beside it under the name
-    /// with `.tmp` added, then renamed; without output there is no file.
+    /// with `.tmp` added, then renamed; without output it has empty runs only.
     pub segment_path: &'t Path,
     /// An existing directory for spills, the attempt's own; what the engine
     /// makes there it deletes.
@@ -123,18 +123,10 @@ pub struct MapTask<'t> {
 /// What a map task made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MapReport {
-    /// Stored bytes of each partition; all 0 when there is no file.
+    /// Stored bytes of each partition.
     pub stored_bytes: Vec<u64>,
     /// Built-in counters and the program's own.
     pub counters: Counters,
-}
-
-impl MapReport {
-    /// Whether a segment file was written.
-    #[must_use]
-    pub fn has_segment(&self) -> bool {
-        self.stored_bytes.iter().any(|&bytes| bytes > 0)
-    }
 }
 
 /// The stored bytes of one partition of one map task's segment.

@@ -102,8 +102,11 @@ fn a_key_past_the_limit_is_named_by_the_place_of_its_record() {
         bytes: None,
     });
     let error = bench.map_all(&program).unwrap_err();
-    let FailureCause::Program { detail } = error.cause() else {
-        panic!("{error}");
+    let cause = error.cause();
+    assert!(cause.is_final(), "no retry makes a key smaller: {cause}");
+    let FailureCause::InvalidInput { path, detail } = cause else {
+        panic!("{cause}");
     };
+    assert_eq!(path, "in/put");
     assert!(detail.ends_with("(record at or behind byte 8)"), "{detail}");
 }

@@ -81,7 +81,7 @@ impl Bench<'_> {
         let mut segments = Vec::new();
         for (index, range) in (0_u32..).zip(&splits) {
             let segment_path = self.scratch.join(format!("map-{index}"));
-            let report = self.program.map(&mut MapTask {
+            self.program.map(&mut MapTask {
                 file: &file,
                 range: *range,
                 format: InputFormat::Text,
@@ -96,9 +96,7 @@ impl Bench<'_> {
                 progress: &self.progress,
                 cancel: &self.cancel,
             })?;
-            if report.has_segment() {
-                segments.push((index, segment_path));
-            }
+            segments.push((index, segment_path));
         }
         Ok(segments)
     }

@@ -150,6 +150,7 @@ fn length(what: &'static str, bytes: usize, bytes_max: usize) -> Result<u32, Eng
             what,
             bytes,
             bytes_max,
+            display: String::new(),
             offset: None,
         })
 }

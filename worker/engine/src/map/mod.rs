@@ -79,6 +79,7 @@ fn drive<P: Program, G: Gather<P>>(
     mut gather: G,
 ) -> Result<(Gathered, Read), EngineError> {
     let failed = |source| EngineError::Program { source };
+    let display = task.file.display.as_str();
     let input = Input::open(task.file)?;
     let mut mapper = place.program.mapper(place.context).map_err(failed)?;
     let mut blocks = input.blocks(task.range, task.format)?;
@@ -88,7 +89,9 @@ fn drive<P: Program, G: Gather<P>>(
         while let Some(chunk) = take_chunk(&mut rest) {
             task.cancel.check()?;
             let records = mapper.map_block(&chunk, &mut gather).map_err(failed)?;
-            gather.check().map_err(|error| error.at(chunk.offset))?;
+            gather
+                .check()
+                .map_err(|error| error.of(display, Some(chunk.offset)))?;
             let bytes = chunk.bytes.len() as u64;
             task.progress.add(bytes, records);
             read.0 += bytes;
@@ -96,10 +99,11 @@ fn drive<P: Program, G: Gather<P>>(
         }
     }
     mapper.finish(&mut gather).map_err(failed)?;
-    gather.check()?;
+    gather.check().map_err(|error| error.of(display, None))?;
     input.check()?;
     task.cancel.check()?;
-    Ok((gather.finish()?, read))
+    let gathered = gather.finish().map_err(|error| error.of(display, None))?;
+    Ok((gathered, read))
 }
 
 /// Takes whole records off the front of a block: about [`CHUNK_BYTES`].

@@ -5,6 +5,7 @@ use std::path::Path;
 use vivat_mapreduce::{EncodedKey, MapContext, Program};
 
 use crate::error::{EngineError, StorageUse};
+use crate::failpoint::point;
 use crate::segment::{SegmentError, SegmentWriter};
 use crate::task::CancelFlag;
 
@@ -50,7 +51,13 @@ pub(super) struct RunFile<'t> {
 
 impl<'t> RunFile<'t> {
     pub fn create(path: &'t Path, partitions: u32, usage: StorageUse) -> Result<Self, EngineError> {
-        let writer = SegmentWriter::create(path, partitions)
+        let created = match usage {
+            StorageUse::Spill => point("spill-create"),
+            StorageUse::Segment => point("segment-create"),
+        };
+        let writer = created
+            .map_err(SegmentError::from_io)
+            .and_then(|()| SegmentWriter::create(path, partitions))
             .map_err(|source| storage(usage, path, source))?;
         Ok(Self {
             writer,
@@ -68,9 +75,16 @@ impl<'t> RunFile<'t> {
 
     pub fn finish(self) -> Result<Vec<u64>, EngineError> {
         let (usage, path) = (self.usage, self.path);
-        self.writer
-            .finish()
-            .map_err(|source| storage(usage, path, source))
+        let finish = || {
+            let stored_bytes = self.writer.finish()?;
+            match usage {
+                StorageUse::Spill => point("spill-written"),
+                StorageUse::Segment => point("segment-renamed"),
+            }
+            .map_err(SegmentError::from_io)?;
+            Ok(stored_bytes)
+        };
+        finish().map_err(|source| storage(usage, path, source))
     }
 }
 

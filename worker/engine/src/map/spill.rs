@@ -12,6 +12,7 @@ use vivat_mapreduce::{Combiner, EmitValue, Key, Program, Value, Values};
 use super::Gathered;
 use super::run::{Place, RunFile, storage};
 use crate::error::{EngineError, StorageUse};
+use crate::failpoint::point;
 use crate::merge::{FAN_IN_MAX, FAN_IN_MIN, Groups, RUN_BYTES};
 use crate::segment::{FileRange, SegmentError, SegmentFile, SegmentReader};
 use crate::task::{MapTask, Progress};
@@ -74,11 +75,13 @@ impl Spills {
             let mut segment = self.segment()?;
             self.merge_into(place, &mut segment)?;
             segment.finish()?
-        } else if is_empty {
-            vec![0; self.partitions as usize]
         } else {
+            // Without a record too: a worker that comes back shows by the file
+            // that the map is done.
             let mut segment = self.segment()?;
-            write(&mut segment)?;
+            if !is_empty {
+                write(&mut segment)?;
+            }
             segment.finish()?
         };
         Ok(Gathered {
@@ -130,6 +133,10 @@ fn merge_files<P: Program>(
     run: &mut RunFile<'_>,
     scratch: &std::path::Path,
 ) -> Result<(), EngineError> {
+    point("spill-read").map_err(|source| {
+        let source = SegmentError::Io { source };
+        storage(StorageUse::Spill, scratch, source)
+    })?;
     let progress = Progress::default();
     for partition in 0..partitions {
         let readers = files

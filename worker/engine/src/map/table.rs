@@ -147,6 +147,7 @@ impl<'t, P: Program> MergeTable<'t, P> {
                 what: "key",
                 bytes: key.len(),
                 bytes_max: KEY_BYTES_MAX,
+                display: String::new(),
                 offset: None,
             });
             return;
@@ -283,6 +284,7 @@ fn write_run<P: Program>(
                 what: "value",
                 bytes: value.len(),
                 bytes_max: VALUE_BYTES_MAX,
+                display: String::new(),
                 offset: None,
             });
         }

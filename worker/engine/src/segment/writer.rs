@@ -9,6 +9,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::disk;
+use crate::failpoint::point;
+
 use super::block::{BlockHeader, BlockKind, push_length};
 use super::error::SegmentError;
 use super::{
@@ -121,6 +124,7 @@ impl SegmentWriter {
         tail.extend_from_slice(&FOOTER_MAGIC);
         self.pending.extend_from_slice(&tail);
         self.write_pending()?;
+        point("run-rename").map_err(SegmentError::from_io)?;
         fs::rename(&self.temporary, &self.path).map_err(SegmentError::from_io)?;
         self.file = None;
         Ok(self.index.iter().map(|entry| entry.stored_bytes).collect())
@@ -191,6 +195,9 @@ impl SegmentWriter {
 
     fn write_pending(&mut self) -> Result<(), SegmentError> {
         if let Some(file) = &mut self.file {
+            point("run-write")
+                .and_then(|()| disk::keep_reserve(file, self.pending.len() as u64))
+                .map_err(SegmentError::from_io)?;
             file.write_all(&self.pending)
                 .map_err(SegmentError::from_io)?;
         }
