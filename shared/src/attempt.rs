@@ -171,8 +171,24 @@ pub enum Outcome {
     Committed,
     /// The attempt failed: costs a retry.
     Failed(AttemptFailure),
-    /// Stopped on the leader's order, or handed back before it began.
+    /// Stopped while it ran: nothing came of it.
     Killed,
+    /// Returned before it began, because the leader asked for it or because its
+    /// worker is about to end. Nothing was done, so nothing was lost.
+    HandedBack,
+}
+
+impl Outcome {
+    /// Whether it is what its task is for, and not an end without a result.
+    #[must_use]
+    pub fn is_result(&self) -> bool {
+        match self {
+            Self::Planned { .. } | Self::Mapped { .. } | Self::Reduced { .. } | Self::Committed => {
+                true
+            }
+            Self::Failed(_) | Self::Killed | Self::HandedBack => false,
+        }
+    }
 }
 
 /// Why an attempt failed.

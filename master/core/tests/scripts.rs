@@ -76,6 +76,30 @@ fn every_script_gives_what_is_recorded_in_it() {
     }
 }
 
+/// Hand-backs cost nothing, but attempts have numbers: a task that has none left
+/// could never run again, and its job would wait for ever (L1, L4).
+#[test]
+fn task_that_is_handed_back_until_its_numbers_are_used_up_fails_its_job() {
+    let mut runner = script::Runner::default();
+    for line in [
+        "open 1",
+        "register alpha",
+        "submit job",
+        "assign worker-1 job-1.0.0.plan-0",
+    ] {
+        runner.run(line);
+    }
+    for number in 1..u16::MAX {
+        runner.run(&format!("handed-back worker-1 job-1.0.0.plan-0.{number}"));
+        let granted = runner.run("assign worker-1 job-1.0.0.plan-0");
+        assert!(granted.contains(": granted"), "{granted}");
+    }
+    let last = runner.run("handed-back worker-1 job-1.0.0.plan-0.65535");
+    assert!(last.contains("job-1 ended"), "{last}");
+    let shown = runner.run("show job-1");
+    assert!(shown.contains("used up"), "{shown}");
+}
+
 /// Every kind of thing that a state can hold.
 const RICH: &str = "
 open 3

@@ -210,4 +210,4 @@ pub fn spec(reducers: u32) -> JobSpec {
 }
 
 /// An outcome that hands an attempt back.
-pub const HANDED_BACK: Outcome = Outcome::Killed;
+pub const HANDED_BACK: Outcome = Outcome::HandedBack;

@@ -233,6 +233,7 @@ pub fn report_to_wire(attempt: AttemptId, outcome: Outcome) -> v1::Report {
         Outcome::Committed => Wire::Committed(v1::CommittedOutcome {}),
         Outcome::Failed(failure) => Wire::Failed(failure.into()),
         Outcome::Killed => Wire::Killed(v1::KilledOutcome {}),
+        Outcome::HandedBack => Wire::HandedBack(v1::HandedBackOutcome {}),
     };
     v1::Report {
         attempt: Some(attempt.into()),
@@ -267,6 +268,7 @@ pub fn report_from_wire(report: v1::Report) -> Result<(AttemptId, Outcome), Wire
         Wire::Committed(v1::CommittedOutcome {}) => Outcome::Committed,
         Wire::Failed(failed) => Outcome::Failed(failed.try_into()?),
         Wire::Killed(v1::KilledOutcome {}) => Outcome::Killed,
+        Wire::HandedBack(v1::HandedBackOutcome {}) => Outcome::HandedBack,
     };
     Ok((attempt, outcome))
 }

@@ -173,8 +173,7 @@ impl Held {
         let Some(entry) = self.entries.get_mut(&attempt) else {
             return false;
         };
-        let produced = !matches!(outcome, Outcome::Failed(_) | Outcome::Killed);
-        if produced && SlotKind::of(attempt) == SlotKind::Task {
+        if outcome.is_result() && SlotKind::of(attempt) == SlotKind::Task {
             self.rate.add(taken.began.elapsed());
         }
         entry.phase = Phase::Finished(outcome);
@@ -222,7 +221,7 @@ impl Held {
     }
 
     /// The leader wants these back; those that have not started are reported
-    /// as killed, the others go on.
+    /// as handed back, the others go on.
     pub(crate) fn hand_back(&mut self, attempts: &[AttemptId]) {
         for &attempt in attempts {
             let Some(entry) = self.entries.get_mut(&attempt) else {
@@ -231,7 +230,7 @@ impl Held {
             match entry.phase {
                 Phase::Fetching | Phase::Ready(_) => {
                     entry.grant.stop();
-                    entry.phase = Phase::Finished(Outcome::Killed);
+                    entry.phase = Phase::Finished(Outcome::HandedBack);
                     self.unreported.push_back(attempt);
                 }
                 Phase::Running | Phase::Finished(_) => {}

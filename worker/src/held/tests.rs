@@ -139,7 +139,7 @@ fn only_what_has_not_started_is_handed_back() {
     assert!(!taken.grant.cancel.is_cancelled());
     assert_eq!(
         held.reports(10),
-        [(id("job-1.0.0.map-1.1"), Outcome::Killed)]
+        [(id("job-1.0.0.map-1.1"), Outcome::HandedBack)]
     );
     assert!(held.next(SlotKind::Task).is_none());
 }

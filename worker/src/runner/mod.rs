@@ -183,7 +183,7 @@ impl Runner {
             ),
             outcome => tracing::debug!(attempt = %grant.attempt, ?outcome, "attempt ended"),
         }
-        let produced = !matches!(outcome, Outcome::Failed(_) | Outcome::Killed);
+        let produced = outcome.is_result();
         let wanted = self.core.change(|held| held.finish(&taken, outcome));
         if !wanted || !produced {
             self.discard(&grant);

@@ -99,7 +99,7 @@ async fn only_attempts_that_have_not_started_are_taken_back() {
     let both = |state: &State| state.held.len() == 2 && state.running.len() == 1;
     leader.until("one runs and one waits", both).await;
     leader.change(|state| state.take_back.extend([id(running), id(waiting)]));
-    assert_eq!(leader.outcome(id(waiting)).await, Outcome::Killed);
+    assert_eq!(leader.outcome(id(waiting)).await, Outcome::HandedBack);
     let_go(pipe).await;
     assert!(matches!(
         leader.outcome(id(running)).await,
@@ -305,7 +305,7 @@ async fn shutdown_hands_back_what_waits_and_reports_what_ran() {
     let both = |state: &State| state.held.len() == 2 && state.running.len() == 1;
     leader.until("one runs and one waits", both).await;
     let ended = tokio::spawn(worker.shutdown());
-    assert_eq!(leader.outcome(id(waiting)).await, Outcome::Killed);
+    assert_eq!(leader.outcome(id(waiting)).await, Outcome::HandedBack);
     assert!(!ended.is_finished());
     let_go(pipe).await;
     assert!(matches!(

@@ -52,6 +52,10 @@ pub(super) fn apply(
             stop(context, attempt, worker);
             Ok(())
         }
+        Outcome::HandedBack => {
+            take_back(context, attempt, worker);
+            Ok(())
+        }
     };
     // An outcome that contradicts its task is a defect of the worker: it costs
     // the attempt, because nothing else would ever end it.
@@ -288,8 +292,9 @@ fn tail(text: &str) -> &str {
     &text[text.ceil_char_boundary(start)..]
 }
 
-/// Stopped, or handed back: costs no retry, but is bounded like a loss.
-fn stop(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
+/// Ends an attempt without a result and without blame. Returns whether its task
+/// is idle now.
+fn give_up(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) -> bool {
     let idle = release(context.state, attempt, worker);
     if let Some(job) = context.state.job_mut(attempt.job()) {
         job.counts.killed += 1;
@@ -299,6 +304,33 @@ fn stop(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
         worker,
         accepted: false,
     });
+    idle
+}
+
+/// Handed back before it began: nothing was done, so nothing is charged, or a
+/// drain or an idle worker would fail jobs. What bounds it is the attempt's
+/// number: a task without another one could never be granted again (L1).
+fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
+    let idle = give_up(context, attempt, worker);
+    let AttemptId { task, number } = attempt;
+    if number == u16::MAX {
+        let failure = JobFailure {
+            cause: contradiction("handed back until the numbers of its attempts were used up"),
+            attempt: Some(attempt),
+            worker: Some(worker.worker),
+            input: input_of(context.state, task),
+            failures: 0,
+            output_tail: String::new(),
+        };
+        end_job(context, task.round.job, JobEnd::Failed(Box::new(failure)));
+    } else if idle {
+        context.events.push(Event::TaskIdle { task });
+    }
+}
+
+/// Stopped while it ran: costs no retry, but is bounded like a loss.
+fn stop(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
+    let idle = give_up(context, attempt, worker);
     let lost = Lost {
         attempt,
         worker,

@@ -326,10 +326,11 @@ impl World {
             return;
         };
         let live = self.live().contains(&(attempt, worker));
-        let outcome = match dice[2] % 3 {
+        let outcome = match dice[2] % 4 {
             _ if well => self.success(attempt, worker, dice[3] % 5),
             0 => build::failed("program"),
             1 => build::failed("not-found"),
+            2 => Outcome::HandedBack,
             _ => Outcome::Killed,
         };
         let report = Command::FinishAttempt {

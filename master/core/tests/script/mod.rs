@@ -230,6 +230,7 @@ impl Runner {
             "committed" => finish(Outcome::Committed),
             "failed" => finish(build::failed(words.at(3))),
             "killed" => finish(Outcome::Killed),
+            "handed-back" => finish(Outcome::HandedBack),
             "restore" => Command::RestoreSegments {
                 worker,
                 held: vec![HeldSegments {

@@ -61,6 +61,7 @@ impl Oracle {
 
     pub(super) fn finished(
         &mut self,
+        ground: &mut Ground,
         commands: &[Command],
         attempt: AttemptId,
         worker: WorkerEpoch,
@@ -93,17 +94,25 @@ impl Oracle {
                 *account.failures.entry(task).or_default() += 1;
             }
             Outcome::Killed => account.killed += 1,
+            Outcome::HandedBack => {
+                account.killed += 1;
+                ground.note(Fact::AttemptHandedBack);
+            }
             Outcome::Planned { .. }
             | Outcome::Mapped { .. }
             | Outcome::Reduced { .. }
             | Outcome::Committed => account.accepted += 1,
         }
-        let produced = !matches!(outcome, Outcome::Failed(_) | Outcome::Killed);
+        // What was handed back is no trouble: nothing was done, nothing lost.
+        let is_trouble = !accepted && *outcome != Outcome::HandedBack;
+        let produced = outcome.is_result();
         self.ensure(produced == accepted, "S2", || {
             format!("{attempt} is accepted: {accepted}, and said {outcome:?}")
         });
-        if !accepted {
+        if is_trouble {
             self.trouble(task);
+        }
+        if !accepted {
             return;
         }
         let other = self.accepted.insert(task, attempt);

@@ -230,7 +230,7 @@ impl Oracle {
                 attempt,
                 worker,
                 accepted,
-            } => self.finished(commands, *attempt, *worker, *accepted),
+            } => self.finished(ground, commands, *attempt, *worker, *accepted),
             Event::SegmentsLost { map } => {
                 ground.note(Fact::MapLost);
                 let was = self.accepted.remove(&map.task);

@@ -245,7 +245,7 @@ impl World {
                 continue;
             };
             if let Phase::Fetching | Phase::Ready = held.phase {
-                held.phase = Phase::Finished(Outcome::Killed);
+                held.phase = Phase::Finished(Outcome::HandedBack);
             }
         }
         self.report(at);
