@@ -9,6 +9,7 @@ use vivat_client::{ClientError, Refusal};
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::cause::{FailureCause, JobFailure};
 use vivat_shared::ids::JobId;
+use vivat_shared::shown::shown;
 
 /// Exit codes, an interface: see the README.
 pub mod exit {
@@ -96,7 +97,7 @@ impl Failure {
         Self::new(
             code,
             exit,
-            format!("cannot {what} {}: {error}", path.display()),
+            format!("cannot {what} {}: {error}", shown(&path.to_string_lossy())),
         )
     }
 

@@ -10,24 +10,25 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, JobId, WorkerId};
+use crate::shown::shown;
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum FailureCause {
     /// Nothing is at the path, or the glob matches nothing.
-    #[error("input not found: {path}")]
+    #[error("input not found: {}", shown(.path))]
     InputNotFound {
         /// As the user wrote it.
         path: String,
     },
     /// A directory stands where files are meant.
-    #[error("input is a directory: {path}")]
+    #[error("input is a directory: {}", shown(.path))]
     InputIsDirectory {
         /// As the user wrote it.
         path: String,
     },
     /// The file is there and may not be read.
-    #[error("cannot read input {path}: {detail}")]
+    #[error("cannot read input {}: {detail}", shown(.path))]
     InputUnreadable {
         /// As the user wrote it.
         path: String,
@@ -35,7 +36,7 @@ pub enum FailureCause {
         detail: String,
     },
     /// The file is not what the plan saw.
-    #[error("input changed since it was planned: {path}: {detail}")]
+    #[error("input changed since it was planned: {}: {detail}", shown(.path))]
     InputChanged {
         /// As the user wrote it.
         path: String,
@@ -43,7 +44,7 @@ pub enum FailureCause {
         detail: String,
     },
     /// The bytes are not in the declared format, or a record passes a limit.
-    #[error("invalid input in {path}: {detail}")]
+    #[error("invalid input in {}: {detail}", shown(.path))]
     InvalidInput {
         /// As the user wrote it.
         path: String,
@@ -73,13 +74,13 @@ pub enum FailureCause {
         detail: String,
     },
     /// Something is where the output should go.
-    #[error("output exists: {path}")]
+    #[error("output exists: {}", shown(.path))]
     OutputExists {
         /// As the user wrote it.
         path: String,
     },
     /// The output cannot be written.
-    #[error("cannot write output {path}: {detail}")]
+    #[error("cannot write output {}: {detail}", shown(.path))]
     OutputUnwritable {
         /// As the user wrote it.
         path: String,
@@ -102,7 +103,7 @@ pub enum FailureCause {
     #[error("the worker process died while it ran this task")]
     WorkerCrashed,
     /// No space on the worker's disk.
-    #[error("no space left for {what}")]
+    #[error("no space left for {}", shown(.what))]
     DiskFull {
         /// Spill, segment, output.
         what: String,
@@ -208,7 +209,7 @@ impl fmt::Display for InputRange {
         write!(
             f,
             "{} bytes {}..{}",
-            self.path,
+            shown(&self.path),
             self.offset,
             self.offset + self.bytes
         )

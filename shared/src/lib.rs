@@ -10,5 +10,6 @@ pub mod ids;
 pub mod job;
 pub mod limits;
 pub mod plan;
+pub mod shown;
 pub mod size_code;
 pub mod view;

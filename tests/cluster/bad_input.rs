@@ -94,6 +94,9 @@ fn a_word_longer_than_a_key_may_be_is_refused_by_file_and_place() {
     for part in ["word.txt", "17825792 bytes", "behind byte 8)"] {
         assert!(stderr.contains(part), "{part}: {}", describe(&output));
     }
+    // No retry makes it shorter.
+    let again = stderr.contains("attempts)");
+    assert!(!again, "{}", describe(&output));
 }
 
 /// Each program over each content, cut so that splits end everywhere.
@@ -212,6 +215,18 @@ fn an_output_directory_may_have_a_line_end_in_its_name() {
     assert!(output.status.success(), "{}", describe(&output));
     let expected = same_as_oracle(dir.path(), &["word-count"], "in.txt", MIB);
     assert_eq!(output_bytes(&dir.path().join(out)), expected);
+}
+
+#[test]
+fn a_line_end_in_a_name_does_not_end_the_line_of_a_message() {
+    let dir = workspace();
+    for how in ["--sequential", "--quiet"] {
+        let output = vivat(dir.path(), None, &["run", how, "word-count", "no\nsuch\u{1b}"]);
+        assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let named = r"no\nsuch\u{1b}";
+        assert!(stderr.contains(named), "{}", describe(&output));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use vivat_shared::view::{JobState, JobView, TaskCounts};
+use vivat_shared::shown::shown;
 
 use crate::app::App;
 use crate::args::Print;
@@ -74,7 +75,7 @@ pub fn show(app: &App, job: &JobView) -> Result<(), Failure> {
 fn describe(job: &JobView) -> String {
     let mut lines: Vec<(&str, String)> = vec![
         ("job", job.job_id.to_string()),
-        ("name", job.name.clone()),
+        ("name", shown(&job.name).into_owned()),
         ("program", job.programs.join(" + ")),
         ("state", standing(job)),
     ];
@@ -109,7 +110,7 @@ fn describe(job: &JobView) -> String {
             attempts.reruns_of_completed
         ),
     ));
-    lines.push(("output", job.output.clone()));
+    lines.push(("output", shown(&job.output).into_owned()));
     let mut text = String::new();
     for (name, value) in lines {
         let _infallible = writeln!(text, "{name:<10}{value}");
