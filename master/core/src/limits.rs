@@ -5,6 +5,11 @@
 pub const JOBS_ACTIVE_MAX: usize = 100_000;
 /// Ended jobs that are kept for `job list`; the oldest beyond are forgotten.
 pub const FINISHED_JOBS_MAX: usize = 1_000;
+/// Bytes of the specifications of all jobs in the state, ended ones included;
+/// past it submissions are refused. Every master holds them, and a snapshot, of
+/// which 2 GiB are taken, has them all: [`JOBS_ACTIVE_MAX`] jobs of the largest
+/// specification would be 4.6 GiB. An ordinary one has 500 bytes.
+pub const SPEC_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Workers that are registered and not lost.
 pub const WORKERS_LIVE_MAX: usize = 10_000;
 /// Lost workers that are remembered, so that one that returns keeps its id.

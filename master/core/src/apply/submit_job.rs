@@ -10,7 +10,7 @@ use vivat_shared::view::AttemptCounts;
 
 use super::Context;
 use crate::command::{Event, Rejection, Reply};
-use crate::limits::JOBS_ACTIVE_MAX;
+use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX};
 use crate::state::job::hosts;
 use crate::state::{Active, Job, Stage};
 
@@ -24,11 +24,16 @@ pub(super) fn apply(
     if let Some(job) = context.state.job_of_key(key) {
         return answer_repeated(context, key, job, spec);
     }
-    check(key, spec).map_err(Rejection::InvalidSpec)?;
+    let spec_bytes = check(key, spec).map_err(Rejection::InvalidSpec)?;
     let state = &mut *context.state;
     if state.active.len() >= JOBS_ACTIVE_MAX {
         return Err(Rejection::Limit {
             limit: format!("{JOBS_ACTIVE_MAX} jobs that have not ended"),
+        });
+    }
+    if state.spec_bytes + u64::from(spec_bytes) > SPEC_BYTES_MAX {
+        return Err(Rejection::Limit {
+            limit: format!("{SPEC_BYTES_MAX} bytes of all jobs' specifications"),
         });
     }
     state.last_job += 1;
@@ -37,6 +42,7 @@ pub(super) fn apply(
         id,
         key: Arc::from(key),
         spec: Arc::new(spec.clone()),
+        spec_bytes,
         host: hosts(spec).first().map(|host| (*host).clone()),
         submitted_at_ms: state.now_ms,
         started_at_ms: None,
@@ -75,7 +81,8 @@ fn answer_repeated(
     })
 }
 
-fn check(key: &str, spec: &JobSpec) -> Result<(), SpecError> {
+/// Returns the bytes of the specification.
+fn check(key: &str, spec: &JobSpec) -> Result<u32, SpecError> {
     let fail = |field: &str, problem: String| {
         Err(SpecError {
             field: field.to_owned(),
@@ -98,5 +105,5 @@ fn check(key: &str, spec: &JobSpec) -> Result<(), SpecError> {
     if bytes > JOB_SPEC_BYTES_MAX {
         return fail("input", format!("{JOB_SPEC_BYTES_MAX} bytes for the whole"));
     }
-    Ok(())
+    Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
 }

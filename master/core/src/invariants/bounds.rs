@@ -3,7 +3,7 @@
 use vivat_shared::limits::{COUNTERS_MAX, CRASHES_MAX, LOSSES_MAX};
 
 use super::{Violation, ensure};
-use crate::limits::{JOBS_ACTIVE_MAX, WORKERS_LOST_MAX};
+use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX, WORKERS_LOST_MAX};
 use crate::state::{Job, State, TaskTable};
 
 pub(super) fn check(state: &State) -> Vec<Violation> {
@@ -13,8 +13,15 @@ pub(super) fn check(state: &State) -> Vec<Violation> {
     let lost = ensure(state.lost.len() <= WORKERS_LOST_MAX, "L8", || {
         format!("{} lost workers", state.lost.len())
     });
+    let specs = ensure(state.spec_bytes <= SPEC_BYTES_MAX, "L8", || {
+        format!("{} bytes of specifications", state.spec_bytes)
+    });
     let tasks = state.jobs().filter_map(check_job);
-    jobs.into_iter().chain(lost).chain(tasks).collect()
+    jobs.into_iter()
+        .chain(lost)
+        .chain(specs)
+        .chain(tasks)
+        .collect()
 }
 
 fn check_job(job: &Job) -> Option<Violation> {

@@ -36,7 +36,9 @@ fn check_jobs(state: &State) -> Vec<Violation> {
         .filter(|job| job.active().is_some())
         .filter_map(|job| Some((job.deadline_ms()?, job.id)))
         .collect::<BTreeSet<_>>();
+    let spec_bytes: u64 = state.jobs().map(|job| u64::from(job.spec_bytes)).sum();
     let checks = [
+        ("spec bytes", spec_bytes == state.spec_bytes),
         ("S5 keys", keys == state.keys),
         ("active", active == state.active),
         ("ended", ended == state.ended.iter().copied().collect()),

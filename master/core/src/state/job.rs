@@ -97,6 +97,8 @@ pub struct Job {
     pub key: Arc<str>,
     /// What was asked; never changes (S14).
     pub spec: Arc<JobSpec>,
+    /// Its encoded size when it was accepted.
+    pub spec_bytes: u32,
     /// The machine whose plain paths it names.
     pub host: Option<HostIdentity>,
     /// When it was accepted, in milliseconds since 1970.

@@ -88,6 +88,8 @@ pub struct State {
     pub(crate) suspected: BTreeSet<JobId>,
     pub(crate) uids: BTreeMap<Arc<str>, WorkerId>,
     pub(crate) lost: BTreeMap<u64, WorkerId>,
+    /// Of all jobs.
+    pub(crate) spec_bytes: u64,
     /// Jobs written since the last entry; empty between entries.
     #[serde(skip)]
     touched: BTreeSet<JobId>,
@@ -242,6 +244,7 @@ impl State {
     pub(crate) fn insert_job(&mut self, job: Job) {
         self.keys.insert(Arc::clone(&job.key), job.id);
         self.active.insert(job.id);
+        self.spec_bytes += u64::from(job.spec_bytes);
         self.touched.insert(job.id);
         if let Some(deadline_ms) = job.deadline_ms() {
             self.timeouts.insert((deadline_ms, job.id));
