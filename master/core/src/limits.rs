@@ -29,7 +29,8 @@ pub const EARLY_REDUCES_PER_SLOT: u32 = 2;
 /// which segments it still has, before the maps that wrote them run again. Long
 /// enough to read the indexes of a disk, short beside a map.
 pub const RESTORE_GRACE_MS: u64 = 2_000;
-/// Healthy probes of a suspected segment before its reader is to blame.
+/// Healthy probes of a suspected segment before its reader is to blame, and as
+/// many again before the word of a second worker counts against it.
 pub const HEALTHY_PROBES_MAX: u8 = 2;
 /// The chained hash is published at multiples of this many entries.
 pub const HASH_POINT_ENTRIES: u64 = 64;

@@ -1,9 +1,13 @@
 //! `JudgeSegment`: the probe's verdict on a suspected segment.
 //!
-//! Gone: the map runs again. Whole, twice: the reduce that cannot reach it is
-//! placed elsewhere, preferably where the segment is. Whole still, and out of
-//! reach after that move or for two workers at once: the map runs again. So a
-//! lying reducer costs two probes and no healthy map (mistake 11).
+//! Gone: the map runs again. Whole, twice: the reduces that cannot reach it are
+//! placed elsewhere, preferably where the segment is. A map that is whole runs
+//! again only when a second worker cannot reach it either, and two more probes
+//! do: so a lying reducer costs two probes and no healthy map, however often its
+//! worker complains (mistake 11). Or when there is no worker to place the reduces
+//! on that did not complain: then what that worker cannot have it has to make.
+
+use std::collections::BTreeSet;
 
 use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 
@@ -11,7 +15,8 @@ use super::Context;
 use super::effects::{Lost, charge_loss, lose_map, revoke};
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::HEALTHY_PROBES_MAX;
-use crate::state::{Active, Fate, Job, Suspicion};
+use crate::scheduler::sees_paths;
+use crate::state::{Active, Fate, Job, State, Suspicion};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -39,19 +44,31 @@ pub(super) fn apply(
     let Some(suspicion) = active.round_mut().suspicions.get_mut(&map.task.index) else {
         return Ok(Reply::Done);
     };
-    suspicion.healthy += 1;
-    if suspicion.healthy < HEALTHY_PROBES_MAX && !suspicion.moved {
+    suspicion.healthy = suspicion.healthy.saturating_add(1);
+    if suspicion.healthy < HEALTHY_PROBES_MAX {
         return Ok(Reply::Done);
     }
-    if suspicion.moved || suspicion.reporters.len() > 1 {
+    let reporters = suspicion.reporters.clone();
+    let readers = begin_move(suspicion);
+    if reporters.len() > 1 || !has_others(context.state, map, &reporters) {
         lose_map(context, map, holder, false);
-    } else {
-        let readers = begin_move(suspicion);
-        for (partition, number) in readers {
-            move_reader(context, map.task, partition, number, holder.worker);
-        }
+        return Ok(Reply::Done);
+    }
+    for (partition, number) in readers {
+        move_reader(context, map.task, partition, number, holder.worker);
     }
     Ok(Reply::Done)
+}
+
+/// Whether a worker that did not complain could take the reduces.
+fn has_others(state: &State, map: AttemptId, reporters: &BTreeSet<WorkerId>) -> bool {
+    let Some(job) = state.job(map.job()) else {
+        return false;
+    };
+    let mut workers = state.workers();
+    workers.any(|worker| {
+        worker.accepts_work() && sees_paths(worker, job) && !reporters.contains(&worker.id)
+    })
 }
 
 /// The suspicion that a verdict is about, while a probe is due.
@@ -65,11 +82,10 @@ fn suspicion(active: &Active, map: AttemptId, holder: WorkerEpoch) -> Option<&Su
     (same && suspicion.probe_due).then_some(suspicion)
 }
 
+/// Who complained stays known: the next word of the same worker is one more
+/// probe and one more move, and not a second opinion.
 fn begin_move(suspicion: &mut Suspicion) -> Vec<(u32, u16)> {
-    suspicion.moved = true;
-    suspicion.healthy = 0;
     suspicion.probe_due = false;
-    suspicion.reporters.clear();
     suspicion
         .readers
         .iter()

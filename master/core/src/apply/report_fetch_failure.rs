@@ -34,10 +34,13 @@ pub(super) fn apply(
             reporters: BTreeSet::new(),
             readers: BTreeMap::new(),
             healthy: 0,
-            moved: false,
             probe_due: false,
         });
-    suspicion.reporters.insert(worker.worker);
+    // A second opinion is looked into anew; later ones add nothing to it, or a
+    // hundred workers would put the verdict off a hundred times.
+    if suspicion.reporters.insert(worker.worker) && suspicion.reporters.len() == 2 {
+        suspicion.healthy = 0;
+    }
     suspicion
         .readers
         .insert(failure.reducer.task.index, failure.reducer.number);

@@ -50,14 +50,12 @@ pub struct Suspicion {
     pub number: u16,
     /// Who should have its segments.
     pub holder: WorkerEpoch,
-    /// Workers that reported it since the last move.
+    /// Workers that reported it.
     pub reporters: BTreeSet<WorkerId>,
     /// Partition and attempt of the reduces that wait for it.
     pub readers: BTreeMap<u32, u16>,
-    /// Probes that found the segment whole since the last move.
+    /// Probes that found the segment whole since the second worker reported it.
     pub healthy: u8,
-    /// The readers were placed elsewhere once.
-    pub moved: bool,
     /// A report was not yet answered by enough probes.
     pub probe_due: bool,
 }

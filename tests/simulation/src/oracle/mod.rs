@@ -9,6 +9,7 @@
 mod attempts;
 mod clients;
 mod ends;
+mod segments;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,6 +93,7 @@ pub struct Oracle {
     keys: BTreeMap<String, JobId>,
     heard: BTreeMap<(MasterAt, WorkerEpoch), u64>,
     opened: BTreeMap<MasterAt, (u64, u64)>,
+    segments: segments::SegmentBooks,
 }
 
 impl Oracle {
@@ -122,7 +124,7 @@ impl Oracle {
         let applied = apply(&mut self.reference, index, &append.proposal);
         self.chain.push(self.reference.chained_hash());
         ground.say(|| format!("{index}: {append:?}\n         {applied:?}"));
-        self.check_replies(ground, &append.proposal.commands, &applied);
+        self.check_replies(ground, &before, &append.proposal.commands, &applied);
         for event in &applied.events {
             self.take_event(ground, &append.proposal.commands, event);
         }
@@ -168,7 +170,13 @@ impl Oracle {
 
     /// Commands are checked by who sent them; what an old term decided about
     /// workers and attempts is refused.
-    fn check_replies(&mut self, ground: &mut Ground, commands: &[Command], applied: &Applied) {
+    fn check_replies(
+        &mut self,
+        ground: &mut Ground,
+        before: &State,
+        commands: &[Command],
+        applied: &Applied,
+    ) {
         let term = self.reference.term();
         self.ensure(applied.replies.len() == commands.len(), "S5", || {
             "not one reply for each command".to_owned()
@@ -197,6 +205,9 @@ impl Oracle {
             self.ensure(!taken || fenced.is_none_or(|of| of == term), "L5", || {
                 format!("in term {term} this was taken: {command:?}")
             });
+            if taken {
+                self.note_segments(before, commands, command);
+            }
             if let (Command::CancelJob { job }, true) = (command, taken) {
                 self.account(*job).cancel_proposed = true;
             }
@@ -233,6 +244,7 @@ impl Oracle {
             } => self.finished(ground, commands, *attempt, *worker, *accepted),
             Event::SegmentsLost { map } => {
                 ground.note(Fact::MapLost);
+                self.segments_lost(commands, *map);
                 let was = self.accepted.remove(&map.task);
                 self.trouble(map.task);
                 self.ensure(was == Some(*map), "S3", || {
