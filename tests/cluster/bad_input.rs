@@ -221,7 +221,11 @@ fn an_output_directory_may_have_a_line_end_in_its_name() {
 fn a_line_end_in_a_name_does_not_end_the_line_of_a_message() {
     let dir = workspace();
     for how in ["--sequential", "--quiet"] {
-        let output = vivat(dir.path(), None, &["run", how, "word-count", "no\nsuch\u{1b}"]);
+        let output = vivat(
+            dir.path(),
+            None,
+            &["run", how, "word-count", "no\nsuch\u{1b}"],
+        );
         assert_eq!(output.status.code(), Some(3), "{}", describe(&output));
         let stderr = String::from_utf8_lossy(&output.stderr);
         let named = r"no\nsuch\u{1b}";

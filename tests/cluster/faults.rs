@@ -4,13 +4,13 @@
 //! [`assert_sound`] brings the promises together: all masters answer and have
 //! the same chained hash at one index (S8), and another job runs.
 
-use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Cluster, DEADLINE, Job, JobView, Shape, describe, parse, vivat};
+use crate::harness::{Cluster, DEADLINE, Job, JobView, Shape, describe, parse};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+const INPUT_BYTES: usize = 2 * 1024 * 1024;
 /// `cluster check` when the masters' states differ.
 const EXIT_DIFFERENT: i32 = 1;
 
@@ -57,16 +57,25 @@ pub fn leader_of(cluster: &Cluster) -> (usize, u64) {
     (status.leader().expect("awaited just now"), status.term())
 }
 
-/// Where one master serves clients.
-pub fn address_of(cluster: &Cluster, seat: usize) -> String {
-    let addresses = cluster.addresses();
-    let address = addresses.split(',').nth(seat);
-    address.expect("a seat of the cluster").to_owned()
+/// Writes the input, submits, and waits until the job is amid its maps.
+pub fn begin(cluster: &Cluster, job: &Job, seed: u64) -> String {
+    cluster.write_words(&job.input, INPUT_BYTES, seed);
+    let id = cluster.submit(job);
+    cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
+    id
 }
 
-/// A client that is told one master's address alone.
-pub fn ask(cluster: &Cluster, seat: usize, args: &[&str]) -> Output {
-    vivat(cluster.dir(), Some(&address_of(cluster, seat)), args)
+/// The same, amid its reduces.
+pub fn begin_reduces(cluster: &Cluster, job: &Job, seed: u64) -> String {
+    cluster.write_words(&job.input, INPUT_BYTES, seed);
+    let id = cluster.submit(job);
+    cluster.await_job(&id, "some reduces done, some not", JobView::is_amid_reduces);
+    id
+}
+
+/// The other seats of the shape.
+pub fn others(seat: usize) -> Vec<usize> {
+    (0..SHAPE.masters).filter(|other| *other != seat).collect()
 }
 
 /// No completed task again, nothing lost, nothing failed; and the job had not

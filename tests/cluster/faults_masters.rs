@@ -3,7 +3,7 @@
 
 use crate::faults::{
     SHAPE, assert_accounted, assert_ended_after, assert_nothing_again, assert_sound, await_true,
-    leader_of, many_maps, many_reduces,
+    begin, begin_reduces, leader_of, many_maps, many_reduces,
 };
 use crate::harness::{Cluster, Job, JobView, assert_same_as_oracle};
 
@@ -74,10 +74,8 @@ fn a_leader_killed_in_plan_shuffle_or_commit_costs_no_task() {
 #[test]
 fn a_leader_and_its_successor_killed_leave_no_quorum_and_lose_nothing() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 42);
     let job = many_maps("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
+    let id = begin(&cluster, &job, 42);
 
     let first = cluster.kill_leader();
     cluster.await_other_leader(first);
@@ -115,10 +113,8 @@ fn a_leader_and_its_successor_killed_leave_no_quorum_and_lose_nothing() {
 #[test]
 fn a_killed_follower_is_noticed_by_no_job_and_changes_no_leader() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 43);
     let job = many_maps("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
+    let id = begin(&cluster, &job, 43);
 
     let (leader, _) = leader_of(&cluster);
     let follower = (leader + 1) % SHAPE.masters;
@@ -135,10 +131,9 @@ fn a_killed_follower_is_noticed_by_no_job_and_changes_no_leader() {
 #[test]
 fn all_masters_killed_amid_reduces_come_back_to_the_same_job() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 44);
     let job = many_reduces("out");
-    let id = cluster.submit(&job);
-    let before = cluster.await_job(&id, "some reduces done, some not", JobView::is_amid_reduces);
+    let id = begin_reduces(&cluster, &job, 44);
+    let before = cluster.show(&id).expect("the masters are well");
     let (_, term) = leader_of(&cluster);
 
     let killed_at = jiff::Timestamp::now();
@@ -166,10 +161,8 @@ fn all_masters_killed_amid_reduces_come_back_to_the_same_job() {
 #[test]
 fn a_leader_and_a_worker_killed_together_cost_that_workers_tasks_alone() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 45);
     let job = many_reduces("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some reduces done, some not", JobView::is_amid_reduces);
+    let id = begin_reduces(&cluster, &job, 45);
 
     cluster.kill_worker(0);
     let kill = cluster.kill_leader();

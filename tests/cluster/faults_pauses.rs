@@ -5,8 +5,8 @@
 use std::thread;
 
 use crate::faults::{
-    SHAPE, address_of, ask, assert_accounted, assert_ended_after, assert_nothing_again,
-    assert_sound, await_true, leader_of, many_maps, many_reduces,
+    SHAPE, assert_accounted, assert_ended_after, assert_nothing_again, assert_sound, await_true,
+    begin, begin_reduces, leader_of, many_maps, many_reduces,
 };
 use crate::harness::{Cluster, Job, JobView, assert_same_as_oracle, describe, parse, vivat};
 
@@ -18,10 +18,8 @@ const EXIT_TEMPORARY: i32 = 5;
 #[test]
 fn a_leader_stopped_past_its_lease_answers_nothing_from_the_past() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 51);
     let job = many_maps("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
+    let id = begin(&cluster, &job, 51);
 
     let (old, term) = leader_of(&cluster);
     let stopped_at = jiff::Timestamp::now();
@@ -35,7 +33,7 @@ fn a_leader_stopped_past_its_lease_answers_nothing_from_the_past() {
         ..many_maps("second")
     };
     let unknown = cluster.submit(&second);
-    let (dir, address) = (cluster.path("."), address_of(&cluster, old));
+    let (dir, address) = (cluster.path("."), cluster.address_of(old).to_owned());
     let answers: Vec<_> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
@@ -58,7 +56,7 @@ fn a_leader_stopped_past_its_lease_answers_nothing_from_the_past() {
         }
     }
     await_true("the old leader sends its clients on", || {
-        let answer = ask(&cluster, old, &["job", "show", &unknown, "-o", "json"]);
+        let answer = cluster.ask(old, &["job", "show", &unknown, "-o", "json"]);
         answer.status.success()
     });
     let view = cluster.await_success(&id);
@@ -73,10 +71,8 @@ fn a_leader_stopped_past_its_lease_answers_nothing_from_the_past() {
 #[test]
 fn a_worker_stopped_past_its_lease_is_replaced_and_its_late_report_refused() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 52);
     let job = many_maps("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
+    let id = begin(&cluster, &job, 52);
 
     let stopped_at = jiff::Timestamp::now();
     cluster.worker(0).pause();
@@ -112,10 +108,8 @@ fn a_worker_stopped_past_its_lease_is_replaced_and_its_late_report_refused() {
 #[test]
 fn a_job_whose_workers_are_all_killed_says_so_and_ends_when_they_return() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 53);
     let job = many_reduces("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some reduces done, some not", JobView::is_amid_reduces);
+    let id = begin_reduces(&cluster, &job, 53);
 
     let killed_at = jiff::Timestamp::now();
     for worker in 0..SHAPE.workers {
@@ -149,10 +143,8 @@ fn a_job_whose_workers_are_all_killed_says_so_and_ends_when_they_return() {
 #[test]
 fn a_job_cancelled_amid_a_failover_has_one_end_for_every_client() {
     let mut cluster = Cluster::start(SHAPE);
-    cluster.write_words("words.txt", 2 * 1024 * 1024, 54);
     let job = many_maps("out");
-    let id = cluster.submit(&job);
-    cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
+    let id = begin(&cluster, &job, 54);
 
     let kill = cluster.kill_leader();
     let addresses = cluster.addresses();
@@ -201,7 +193,7 @@ fn a_job_cancelled_amid_a_failover_has_one_end_for_every_client() {
     assert_same_as_oracle(&cluster, &after);
     assert_sound(&cluster);
     for seat in 0..SHAPE.masters {
-        let seen = ask(&cluster, seat, &["job", "show", &id, "-o", "json"]);
+        let seen = cluster.ask(seat, &["job", "show", &id, "-o", "json"]);
         assert!(seen.status.success(), "seat {seat}: {}", describe(&seen));
         let seen = JobView(parse(&seen));
         assert_eq!(seen.state(), "cancelled", "S3, seat {seat}: {}", seen.0);

@@ -10,6 +10,7 @@ mod errors;
 mod failover;
 mod faults;
 mod faults_masters;
+mod faults_network;
 mod faults_pauses;
 mod harness;
 mod lab_checks;

@@ -7,8 +7,10 @@
 //! ends of all logs. A failed test prints those too.
 
 mod job;
+pub mod network;
 mod ports;
 mod process;
+mod setup;
 mod view;
 pub mod words;
 
@@ -19,9 +21,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use network::{Network, Seat};
+
 pub use job::{Job, assert_same_as_oracle, output_bytes};
 pub use ports::free_address;
 pub use process::Process;
+pub use setup::{Extras, Setup};
 pub use view::{JobView, Status};
 
 /// Far longer than anything takes on a busy machine of two cores.
@@ -58,15 +63,22 @@ impl Default for Shape {
 /// A master's process and where it listens.
 struct Master {
     process: Process,
-    address: String,
+    seat: Seat,
+    args: Vec<String>,
+}
+
+/// A worker's process and how it was started.
+struct Worker {
+    process: Process,
     args: Vec<String>,
 }
 
 /// Masters and workers, and the directory that all their files are in.
 pub struct Cluster {
-    shape: Shape,
+    setup: Setup,
     masters: Vec<Master>,
-    workers: Vec<Process>,
+    workers: Vec<Worker>,
+    network: Option<Network>,
     // Last, so that it goes after the processes that write into it.
     dir: TempDir,
 }
@@ -85,9 +97,33 @@ pub struct LeaderKill {
 impl Cluster {
     /// Starts it and waits until there is a leader and every worker is known.
     pub fn start(shape: Shape) -> Self {
+        Self::start_with(shape, &Extras::default())
+    }
+
+    /// The same of processes that are given more.
+    pub fn start_with(shape: Shape, extras: &Extras) -> Self {
+        Self::start_as(&Setup {
+            shape,
+            extras: extras.clone(),
+            proxied: false,
+        })
+    }
+
+    /// The same with a proxy in every link.
+    pub fn start_proxied(shape: Shape) -> Self {
+        Self::start_as(&Setup {
+            shape,
+            extras: Extras::default(),
+            proxied: true,
+        })
+    }
+
+    /// Whatever it is to be.
+    pub fn start_as(setup: &Setup) -> Self {
         for _ in 0..STARTS_MAX {
-            let mut cluster = Self::spawn(shape);
-            if cluster.is_up() {
+            if let Some(mut cluster) = Self::spawn(setup)
+                && cluster.is_up()
+            {
                 return cluster;
             }
         }
@@ -111,8 +147,47 @@ impl Cluster {
 
     /// The masters' addresses, as `--cluster` takes them.
     pub fn addresses(&self) -> String {
-        let addresses: Vec<&str> = self.masters.iter().map(|m| m.address.as_str()).collect();
+        let masters = self.masters.iter();
+        let addresses: Vec<&str> = masters.map(|it| it.seat.listen.as_str()).collect();
         addresses.join(",")
+    }
+
+    /// Where one master serves clients.
+    pub fn address_of(&self, seat: usize) -> &str {
+        &self.masters[seat].seat.listen
+    }
+
+    /// The links of a cluster that was started with proxies.
+    pub fn network(&self) -> &Network {
+        let network = self.network.as_ref();
+        network.expect("this cluster has no proxies: start it with `start_proxied`")
+    }
+
+    /// A client that is told one master's address alone.
+    pub fn ask(&self, seat: usize, args: &[&str]) -> Output {
+        vivat(self.dir.path(), Some(self.address_of(seat)), args)
+    }
+
+    /// What one master says of the cluster; none when it does not answer.
+    pub fn status_of(&self, seat: usize) -> Option<Status> {
+        let output = self.ask(seat, &["cluster", "status", "-o", "json"]);
+        output.status.success().then(|| Status(parse(&output)))
+    }
+
+    /// Polls until what one master says is as wanted.
+    pub fn await_status_of(
+        &self,
+        seat: usize,
+        what: &str,
+        wanted: impl Fn(&Status) -> bool,
+    ) -> Status {
+        self.poll(what, || self.status_of(seat), wanted)
+    }
+
+    /// A number of one master's `/metrics`, by its name without the prefix and
+    /// with its labels.
+    pub fn metric(&self, seat: usize, name: &str) -> u64 {
+        setup::metric(&self.masters[seat].seat.http, name)
     }
 
     /// What any master says; none when no one answers.
@@ -128,7 +203,7 @@ impl Cluster {
 
     /// A worker's process.
     pub fn worker(&mut self, index: usize) -> &mut Process {
-        &mut self.workers[index]
+        &mut self.workers[index].process
     }
 
     /// A master's process.
@@ -166,18 +241,20 @@ impl Cluster {
             self.dir.path(),
             &master_name(seat),
             &self.masters[seat].args,
+            None,
         );
         self.masters[seat].process = process;
     }
 
     /// Starts a worker that was killed again, on its directory.
     pub fn restart_worker(&mut self, index: usize) {
-        self.workers[index] = self.spawn_worker(&worker_name(index));
+        let process = self.run_worker(index, &self.workers[index].args);
+        self.workers[index].process = process;
     }
 
     /// SIGKILL to a worker, proved.
     pub fn kill_worker(&mut self, index: usize) {
-        let process = &mut self.workers[index];
+        let process = &mut self.workers[index].process;
         assert!(
             process.exit_status().is_none(),
             "worker {index} ended before the kill"
@@ -193,88 +270,70 @@ impl Cluster {
         })
     }
 
-    fn spawn(shape: Shape) -> Self {
+    /// None when a port was taken before anything ran.
+    fn spawn(setup: &Setup) -> Option<Self> {
         let dir = tempfile::Builder::new()
             .prefix("vivat-test-")
             .tempdir()
             .expect("a temporary directory can be made");
-        let seats: Vec<[String; 3]> = (0..shape.masters)
-            .map(|_| [free_address(), free_address(), free_address()])
-            .collect();
-        let peers: Vec<String> = seats
-            .iter()
-            .enumerate()
-            .map(|(seat, addresses)| format!("{seat}={}", addresses[1]))
-            .collect();
-        let masters = seats
-            .iter()
-            .enumerate()
-            .map(|(seat, [listen, raft, http])| {
-                let name = master_name(seat);
-                let (seat, peers) = (seat.to_string(), peers.join(","));
-                let args = [
-                    "master", "--id", &seat, "--dir", &name, "--peers", &peers, "--listen", listen,
-                    "--raft", raft, "--http", http,
-                ];
-                let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-                Master {
-                    process: spawn(dir.path(), &name, &args),
-                    address: listen.clone(),
-                    args,
-                }
+        let plan = setup.plan()?;
+        let masters = plan.masters.into_iter().enumerate();
+        let masters = masters
+            .map(|(number, (seat, args))| Master {
+                process: spawn(dir.path(), &master_name(number), &args, None),
+                seat,
+                args,
             })
             .collect();
         let mut cluster = Self {
-            shape,
+            setup: setup.clone(),
             masters,
             workers: Vec::new(),
+            network: plan.network,
             dir,
         };
-        for _ in 0..shape.workers {
-            cluster.add_worker();
+        for args in plan.workers {
+            cluster.push_worker(args);
         }
-        cluster
+        Some(cluster)
     }
 
-    /// Starts one more worker and returns its index.
+    /// Starts one more worker, without proxies, and returns its index.
     pub fn add_worker(&mut self) -> usize {
+        let name = worker_name(self.workers.len());
+        let args = self.setup.worker_args(&name, &self.addresses());
+        self.push_worker(args)
+    }
+
+    fn push_worker(&mut self, args: Vec<String>) -> usize {
         let index = self.workers.len();
-        let process = self.spawn_worker(&worker_name(index));
-        self.workers.push(process);
+        let process = self.run_worker(index, &args);
+        self.workers.push(Worker { process, args });
         index
     }
 
-    fn spawn_worker(&self, name: &str) -> Process {
-        let (addresses, slots) = (self.addresses(), self.shape.slots.to_string());
-        let args = [
-            "worker",
-            "--dir",
-            name,
-            "--cluster",
-            &addresses,
-            "--slots",
-            &slots,
-        ];
-        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        spawn(self.dir.path(), name, &args)
+    fn run_worker(&self, index: usize, args: &[String]) -> Process {
+        let log = self.setup.extras.worker_log.as_deref();
+        spawn(self.dir.path(), &worker_name(index), args, log)
     }
 
     /// Whether it came up; not when a port was taken. Fails on all else.
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + DEADLINE;
-        let workers = u64::try_from(self.shape.workers).expect("few");
+        let shape = self.setup.shape;
+        let workers = u64::try_from(shape.workers).expect("few");
         while Instant::now() < deadline {
-            for index in 0..self.masters.len() {
-                if let Some(status) = self.masters[index].process.exit_status() {
-                    let conflict = status.code() == Some(EXIT_CONFLICT);
-                    assert!(conflict, "seat {index}: {status}\n{}", self.log_tails());
-                    return false;
-                }
+            let masters = self.masters.iter_mut().map(|it| &mut it.process);
+            let mut all = masters.chain(self.workers.iter_mut().map(|it| &mut it.process));
+            if let Some(status) = all.find_map(Process::exit_status) {
+                let conflict = status.code() == Some(EXIT_CONFLICT);
+                assert!(conflict, "{status}\n{}", self.log_tails());
+                return false;
             }
             let up = self.status().is_some_and(|status| {
                 status.leader().is_some()
                     && status.workers_live() == workers
-                    && status.masters_reachable() == self.shape.masters
+                    && status.masters_reachable() == shape.masters
             });
             if up {
                 return true;
@@ -308,7 +367,7 @@ impl Cluster {
     fn log_tails(&self) -> String {
         let masters = self.masters.iter().map(|master| master.process.log_tail());
         masters
-            .chain(self.workers.iter().map(Process::log_tail))
+            .chain(self.workers.iter().map(|it| it.process.log_tail()))
             .collect()
     }
 }
@@ -364,8 +423,11 @@ pub fn describe(output: &Output) -> String {
     )
 }
 
-fn spawn(dir: &Path, name: &str, args: &[String]) -> Process {
+fn spawn(dir: &Path, name: &str, args: &[String], log: Option<&str>) -> Process {
     let mut command = command(dir);
+    if let Some(log) = log {
+        command.env("VIVAT_LOG", log);
+    }
     // Should this process be killed, its clusters end by themselves.
     let parent = std::process::id().to_string();
     command.args(args).args(["--parent", &parent]);

@@ -91,6 +91,11 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn raw_pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

@@ -33,6 +33,11 @@ impl Status {
         number(&self.0, "/term")
     }
 
+    /// Whether the master that answered says that it leads, and serves.
+    pub fn is_serving(&self) -> bool {
+        at(&self.0, "/serving") == &Value::Bool(true)
+    }
+
     /// Workers that are believed.
     pub fn workers_live(&self) -> u64 {
         number(&self.0, "/workers/live")
