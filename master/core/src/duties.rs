@@ -4,7 +4,7 @@
 use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind, WorkerEpoch};
 
 use crate::limits::FINISHED_JOBS_MAX;
-use crate::state::{Job, Round, State};
+use crate::state::{Round, State};
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,8 +35,8 @@ pub fn due(state: &State, now_ms: u64) -> Duties {
         .range(..=(now_ms, JobId(u64::MAX)))
         .map(|(_, job)| *job)
         .filter(|job| {
-            let active = state.job(*job).and_then(Job::active);
-            active.is_some_and(|active| !active.is_committing())
+            let known = state.job(*job);
+            known.is_some_and(|known| !state.is_past_recall(known))
         })
         .collect();
     let beyond = state.ended.len().saturating_sub(FINISHED_JOBS_MAX);

@@ -97,11 +97,7 @@ fn can_move(state: &State, attempt: AttemptId, worker: WorkerId) -> bool {
     let (Some(job), Some(worker)) = (state.job(attempt.job()), state.worker(worker)) else {
         return false;
     };
-    worker.accepts_work()
-        && job
-            .host
-            .as_ref()
-            .is_none_or(|host| *host == worker.info.host)
+    worker.accepts_work() && worker.sees_paths_of(job)
 }
 
 #[cfg(test)]

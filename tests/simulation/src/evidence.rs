@@ -44,6 +44,7 @@ pub enum Fact {
     SubmissionRepeated,
     JobCancelled,
     CancelTooLate,
+    CommitAbandoned,
     // What the control plane answered with.
     AttemptRedelivered,
     AttemptKilledByOrder,
@@ -105,6 +106,7 @@ pub const FACTS: [Fact; FACT_COUNT] = {
         SubmissionRepeated,
         JobCancelled,
         CancelTooLate,
+        CommitAbandoned,
         AttemptRedelivered,
         AttemptKilledByOrder,
         AttemptTakenBack,

@@ -86,9 +86,5 @@ fn may_hold(job: &Job, task: TaskId, worker: &Worker) -> bool {
             .running
             .iter()
             .any(|attempt| attempt.task.kind.is_control());
-    let sees = job
-        .host
-        .as_ref()
-        .is_none_or(|host| *host == worker.info.host);
-    free && sees && worker.accepts_work()
+    free && worker.sees_paths_of(job) && worker.accepts_work()
 }

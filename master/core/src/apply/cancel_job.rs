@@ -1,5 +1,5 @@
 //! `CancelJob`: wins against every outcome up to the grant of the commit, and
-//! against none after it (S11).
+//! against none after it (S11), unless nobody is left who could commit.
 
 use vivat_shared::ids::JobId;
 
@@ -11,7 +11,7 @@ use crate::state::{JobEnd, Stage};
 pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Rejection> {
     let known = context.state.job(job).ok_or(Rejection::UnknownJob(job))?;
     match &known.stage {
-        Stage::Active(active) if active.is_committing() => Err(Rejection::TooLate(job)),
+        Stage::Active(_) if context.state.is_past_recall(known) => Err(Rejection::TooLate(job)),
         Stage::Active(_) => {
             end_job(context, job, JobEnd::Cancelled);
             Ok(Reply::Done)

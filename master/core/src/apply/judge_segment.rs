@@ -15,7 +15,6 @@ use super::Context;
 use super::effects::{Lost, charge_loss, lose_map, revoke};
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::HEALTHY_PROBES_MAX;
-use crate::scheduler::sees_paths;
 use crate::state::{Active, Fate, Job, State, Suspicion};
 
 pub(super) fn apply(
@@ -67,7 +66,7 @@ fn has_others(state: &State, map: AttemptId, reporters: &BTreeSet<WorkerId>) -> 
     };
     let mut workers = state.workers();
     workers.any(|worker| {
-        worker.accepts_work() && sees_paths(worker, job) && !reporters.contains(&worker.id)
+        worker.accepts_work() && worker.sees_paths_of(job) && !reporters.contains(&worker.id)
     })
 }
 

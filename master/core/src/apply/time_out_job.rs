@@ -1,5 +1,5 @@
-//! `TimeOutJob`: believed only if the state's own time agrees, and not once the
-//! output may be visible.
+//! `TimeOutJob`: believed only if the state's own time agrees, and not while the
+//! commit can go on.
 
 use vivat_shared::cause::{FailureCause, JobFailure};
 use vivat_shared::ids::JobId;
@@ -12,8 +12,8 @@ use crate::state::JobEnd;
 pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Rejection> {
     let now_ms = context.state.now_ms;
     let known = context.state.job(job).ok_or(Rejection::UnknownJob(job))?;
-    let active = known.active().ok_or(Rejection::JobEnded(job))?;
-    if active.is_committing() {
+    known.active().ok_or(Rejection::JobEnded(job))?;
+    if context.state.is_past_recall(known) {
         return Err(Rejection::TooLate(job));
     }
     let Some(limit_ms) = known.spec.timeout_ms else {

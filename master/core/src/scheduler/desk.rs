@@ -7,7 +7,7 @@ use vivat_shared::ids::{JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 use vivat_shared::job::Policy;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{LivenessView, sees_paths};
+use super::LivenessView;
 use crate::command::Grant;
 use crate::limits::{EARLY_REDUCES_PER_SLOT, RESTORE_GRACE_MS};
 use crate::state::{Active, Job, Lane, Phase, State, TaskTable, Turn, Worker};
@@ -254,7 +254,7 @@ impl<'a> Desk<'a> {
         let workers = self
             .rooms
             .iter()
-            .filter(|room| sees_paths(room.worker, job))
+            .filter(|room| room.worker.sees_paths_of(job))
             .count();
         let pulls = u32::try_from(workers).unwrap_or(u32::MAX).max(1) * 2;
         let share = |table: &TaskTable| table.counts().idle.div_ceil(pulls).max(1);
@@ -292,7 +292,7 @@ impl<'a> Desk<'a> {
     }
 
     fn choose(&self, want: &Want<'_>) -> Option<usize> {
-        let eligible = |room: &&Room<'_>| sees_paths(room.worker, want.job);
+        let eligible = |room: &&Room<'_>| room.worker.sees_paths_of(want.job);
         let is_avoided = |room: &Room<'_>| want.avoided.contains(&room.worker.id);
         let spare = self.rooms.iter().filter(eligible).any(|r| !is_avoided(r));
         let fits: Vec<usize> = (0..self.rooms.len())

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use vivat_shared::ids::{Epoch, WorkerId};
 
 use crate::command::Grant;
-use crate::state::{Job, Lane, State, Worker};
+use crate::state::{Lane, State, Worker};
 use desk::Desk;
 
 /// What the leader sees of the workers.
@@ -63,13 +63,6 @@ impl LivenessView {
             .copied()
             .filter(|seen| worker.is_registered() && seen.epoch == worker.epoch)
     }
-}
-
-/// Whether a worker sees the paths of a job.
-pub(crate) fn sees_paths(worker: &Worker, job: &Job) -> bool {
-    job.host
-        .as_ref()
-        .is_none_or(|host| *host == worker.info.host)
 }
 
 /// Chooses up to `limit` grants. `now_ms` is the leader's clock, which also

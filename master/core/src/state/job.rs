@@ -3,7 +3,7 @@
 //! ```text
 //!   plan --sealed--> work (maps and reduces) --all reduced--> commit --> Succeeded
 //!     \____________________\_____________________________________\----> Failed
-//!      \____________________\----> Cancelled (not once commit was granted)
+//!      \____________________\----> Cancelled (not while a commit can go on)
 //! ```
 //!
 //! An ended job keeps no table: a thousand of them must stay small.
@@ -77,6 +77,9 @@ pub struct Ended {
     pub maps: TaskCounts,
     /// Reduce tasks of that round.
     pub reduces: TaskCounts,
+    /// The commit attempt of which nobody knows what it did: the output of a job
+    /// that did not succeed may be visible all the same.
+    pub unsettled_commit: Option<AttemptId>,
 }
 
 /// Whether a job has ended.

@@ -168,6 +168,19 @@ impl State {
             .map(|worker| worker.epoch)
     }
 
+    /// Whether a job can be ended by its commit alone (S11): the commit attempt
+    /// is granted, or one was, and there is a worker for the next, which will
+    /// find out what the lost one did. Without such a worker nothing would end
+    /// the job (L1), so it can be ended then, although its output may be visible.
+    #[must_use]
+    pub fn is_past_recall(&self, job: &Job) -> bool {
+        job.active().is_some_and(|active| {
+            let next = |worker: &Worker| worker.accepts_work() && worker.sees_paths_of(job);
+            active.is_committing()
+                && (!active.commit.live(0).is_empty() || self.workers().any(next))
+        })
+    }
+
     /// Takes note of an entry without commands: blank, or membership.
     pub fn note_index(&mut self, index: u64) {
         self.seal(index, &Applied::default());

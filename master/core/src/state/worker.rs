@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use vivat_shared::ids::{AttemptId, Epoch, WorkerEpoch, WorkerId};
 use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
 
+use super::job::Job;
 use crate::command::WorkerInfo;
 use crate::limits::EARLY_REDUCES_PER_SLOT;
 
@@ -83,6 +84,12 @@ impl Worker {
             Presence::Registered { .. } => true,
             Presence::Lost { .. } => false,
         }
+    }
+
+    /// Whether it sees the paths that a job names.
+    #[must_use]
+    pub fn sees_paths_of(&self, job: &Job) -> bool {
+        job.host.as_ref().is_none_or(|host| *host == self.info.host)
     }
 
     /// Whether it may be given something new.

@@ -43,11 +43,13 @@ fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
             JobEnd::Succeeded | JobEnd::Cancelled => None,
         },
     };
+    let unsettled = unsettled(job);
     let reason = match (&failure, job.state()) {
-        (Some(failure), _) => failure.describe(job.id),
+        (Some(failure), _) if unsettled.is_empty() => failure.describe(job.id),
+        (Some(failure), _) => format!("{}; {unsettled}", failure.describe(job.id)),
         (None, JobState::Queued | JobState::Running) => wait_reason(state, job.id, liveness)
             .map_or_else(String::new, |reason| reason.word().to_owned()),
-        (None, JobState::Succeeded | JobState::Failed | JobState::Cancelled) => String::new(),
+        (None, JobState::Succeeded | JobState::Failed | JobState::Cancelled) => unsettled,
     };
     JobView {
         job_id: job.id,
@@ -76,6 +78,16 @@ fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
         output_path: path.clone(),
         priority: job.spec.priority,
     }
+}
+
+/// What is not known of an ended job's output; empty when all is known.
+fn unsettled(job: &Job) -> String {
+    let Stage::Ended(ended) = &job.stage else {
+        return String::new();
+    };
+    ended.unsettled_commit.map_or_else(String::new, |attempt| {
+        format!("the output may be visible all the same: {attempt} was lost while it committed")
+    })
 }
 
 /// How far a job is.

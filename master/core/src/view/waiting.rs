@@ -4,7 +4,7 @@
 use vivat_shared::ids::{JobId, TaskId, TaskKind, WorkerId};
 use vivat_shared::view::WaitReason;
 
-use crate::scheduler::{LivenessView, WorkerLiveness, sees_paths};
+use crate::scheduler::{LivenessView, WorkerLiveness};
 use crate::state::{Active, Job, Phase, State, Worker, turn_of};
 
 /// Why the next attempt of a job is not running. None when the job has ended,
@@ -122,7 +122,7 @@ impl<'a> Funnel<'a> {
             .workers()
             .filter_map(|worker| Some((worker, liveness.of(worker)?)))
             .collect();
-        let seeing = pass(&live, &|worker| sees_paths(worker, job));
+        let seeing = pass(&live, &|worker| worker.sees_paths_of(job));
         let accepting = pass(&seeing, &Worker::accepts_work);
         let avoided: Vec<WorkerId> = active
             .table(next)

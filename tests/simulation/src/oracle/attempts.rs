@@ -33,6 +33,7 @@ impl Oracle {
         }
         let account = self.account(attempt.job());
         account.granted += 1;
+        account.commits |= task.kind == TaskKind::Commit;
         account.reruns += u64::from(rerun);
         let ended = account.end;
         self.ensure(ended.is_none(), "S3", || {

@@ -67,8 +67,9 @@ impl Oracle {
     /// A commit attempt made a job's output visible, by whatever worker and
     /// however late: it must be the output, and the same every time (S2, S11).
     pub fn published(&mut self, job: JobId, parts: &[CommittedPart]) {
-        let end = self.account(job).end;
-        self.ensure(end != Some(JobState::Cancelled), "S11", || {
+        let account = self.account(job);
+        let (end, abandoned) = (account.end, account.abandoned);
+        self.ensure(end != Some(JobState::Cancelled) || abandoned, "S11", || {
             format!("the output of {job} became visible after it was cancelled")
         });
         let round = RoundId {

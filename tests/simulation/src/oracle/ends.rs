@@ -1,7 +1,8 @@
 //! How jobs end, and what must hold when all is over.
 
+use vivat_core::command::Command;
 use vivat_core::state::{Job, JobEnd, Phase, Stage};
-use vivat_core::{LivenessView, view};
+use vivat_core::{LivenessView, State, view};
 use vivat_shared::cause::{FailureCause, JobFailure};
 use vivat_shared::ids::{JobId, RoundId, TaskId, TaskKind};
 use vivat_shared::limits::{CRASHES_MAX, LOSSES_MAX};
@@ -13,8 +14,21 @@ use crate::ground::Ground;
 use crate::jobs;
 
 impl Oracle {
-    pub(super) fn job_ended(&mut self, id: JobId) {
+    pub(super) fn job_ended(&mut self, ground: &mut Ground, id: JobId) {
         let end = self.reference.job(id).map(Job::state);
+        let unsettled = self.reference.job(id).is_some_and(|job| match &job.stage {
+            Stage::Active(_) => false,
+            Stage::Ended(ended) => ended.unsettled_commit.is_some(),
+        });
+        if unsettled {
+            ground.note(Fact::CommitAbandoned);
+        }
+        let account = self.account(id);
+        account.abandoned = unsettled;
+        let silent = account.commits && end == Some(JobState::Cancelled) && !unsettled;
+        self.ensure(!silent, "S11", || {
+            format!("{id} was cancelled after its commit began, and does not say so")
+        });
         let former = self.account(id).end;
         self.account(id).end = end;
         self.ensure(former.is_none(), "S3", || {
@@ -23,6 +37,32 @@ impl Oracle {
         let lives = self.lives(id);
         self.ensure(!lives, "mistake 8", || {
             format!("{id} ended with granted attempts")
+        });
+    }
+
+    /// A job is ended from outside: not while its commit is granted, or somebody
+    /// is there to whom it can be (S11). Entries that change more than that are
+    /// left to the core's own tests.
+    pub(super) fn check_recall(&mut self, before: &State, commands: &[Command], taken: &Command) {
+        let (Command::CancelJob { job } | Command::TimeOutJob { job }) = taken else {
+            return;
+        };
+        let others = |command: &Command| {
+            !matches!(
+                command,
+                Command::CancelJob { .. } | Command::TimeOutJob { .. } | Command::ForgetJob { .. }
+            )
+        };
+        let Some(active) = before.job(*job).and_then(Job::active) else {
+            return;
+        };
+        let goes_on = !active.commit.live(0).is_empty()
+            || before
+                .workers()
+                .any(vivat_core::state::Worker::accepts_work);
+        let may = !active.is_committing() || !goes_on || commands.iter().any(others);
+        self.ensure(may, "S11", || {
+            format!("{job} is ended by {taken:?}, and its commit could go on")
         });
     }
 

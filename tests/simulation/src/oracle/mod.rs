@@ -71,6 +71,10 @@ struct Account {
     crashes: BTreeMap<TaskId, BTreeSet<AttemptId>>,
     /// Everything that befell a task and was no success.
     troubles: BTreeMap<TaskId, u32>,
+    /// A commit was granted.
+    commits: bool,
+    /// It ended when nobody was left who could tell what became of its commit.
+    abandoned: bool,
     cancel_proposed: bool,
     cancel_won: Option<bool>,
     published: Option<Vec<CommittedPart>>,
@@ -206,6 +210,7 @@ impl Oracle {
                 format!("in term {term} this was taken: {command:?}")
             });
             if taken {
+                self.check_recall(before, commands, command);
                 self.note_segments(before, commands, command);
             }
             if let (Command::CancelJob { job }, true) = (command, taken) {
@@ -262,7 +267,7 @@ impl Oracle {
                     format!("{worker} expired, which was not current")
                 });
             }
-            Event::JobEnded { job } => self.job_ended(*job),
+            Event::JobEnded { job } => self.job_ended(ground, *job),
             Event::TermOpened { .. }
             | Event::JobChanged { .. }
             | Event::TaskIdle { .. }

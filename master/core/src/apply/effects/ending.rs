@@ -1,6 +1,7 @@
 //! The end of a job.
 
-use vivat_shared::ids::JobId;
+use vivat_shared::cause::FailureCause;
+use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind};
 use vivat_shared::view::TaskCounts;
 
 use crate::apply::Context;
@@ -24,11 +25,12 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     let live = active.live();
     let round = active.round();
     let ended = Ended {
-        end,
         at_ms,
         round: round.id,
         maps: stopped(round.maps.counts()),
         reduces: stopped(round.reduces.counts()),
+        unsettled_commit: unsettled_commit(active, &end),
+        end,
     };
     job.counts.killed += live.len() as u64;
     job.stage = Stage::Ended(Box::new(ended));
@@ -44,6 +46,29 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     }
     context.events.push(Event::JobChanged { job: id });
     context.events.push(Event::JobEnded { job: id });
+}
+
+/// The last commit attempt, if the job ends otherwise than by a report of it: who
+/// reports a failure has looked at the output, and it was not the job's.
+fn unsettled_commit(active: &Active, end: &JobEnd) -> Option<AttemptId> {
+    let reported = match end {
+        JobEnd::Succeeded => true,
+        JobEnd::Cancelled => false,
+        JobEnd::Failed(failure) => !matches!(
+            failure.cause,
+            FailureCause::JobTimeout { .. }
+                | FailureCause::LostTooOften { .. }
+                | FailureCause::WorkerCrashed
+        ),
+    };
+    (active.is_committing() && !reported).then(|| AttemptId {
+        task: TaskId {
+            round: active.round().id,
+            kind: TaskKind::Commit,
+            index: 0,
+        },
+        number: active.commit.granted(0),
+    })
 }
 
 /// What was running when the job ended is not done.
