@@ -2,8 +2,8 @@
 //!
 //! Without the feature `failpoints`, which only tests ask for, a place is an
 //! empty function. With it, `VIVAT_WORKER_FAILPOINTS` names a directory of
-//! orders, which may change while the process runs: a file with the name of a
-//! place says what happens there, once.
+//! orders, which may change while the process runs: the files `NAME.1` to
+//! `NAME.9` say what happens at a place, each once, in this order.
 //!
 //! `error` and `full` return an error of the operating system, `panic` panics,
 //! `sleep` takes a while, `kill` ends the process on the spot. An order that is
@@ -46,14 +46,16 @@ pub fn point(name: &'static str) -> io::Result<()> {
     let orders =
         ORDERS.get_or_init(|| std::env::var_os("VIVAT_WORKER_FAILPOINTS").map(PathBuf::from));
     let Some(orders) = orders else { return Ok(()) };
-    let order = orders.join(name);
-    let Ok(action) = fs::read_to_string(&order) else {
+    let claimed = (1..=9).find_map(|number| {
+        let order = orders.join(format!("{name}.{number}"));
+        let action = fs::read_to_string(&order).ok()?;
+        // Of several threads that pass at once, one carries it out.
+        fs::rename(&order, order.with_extension(format!("{number}.struck"))).ok()?;
+        Some(action)
+    });
+    let Some(action) = claimed else {
         return Ok(());
     };
-    // Of several threads that pass at once, one carries it out.
-    if fs::rename(&order, orders.join(format!("{name}.struck"))).is_err() {
-        return Ok(());
-    }
     match action.as_str() {
         "error" => Err(Errno::IO.into()),
         "full" => Err(Errno::NOSPC.into()),

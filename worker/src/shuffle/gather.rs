@@ -20,6 +20,8 @@ pub(super) const BATCH_MAX: usize = 256;
 /// Failures of one segment before the leader is told.
 const TRIES_MAX: u32 = 3;
 const RETRY_MIN: Duration = Duration::from_millis(50);
+/// Between asking a busy holder, who lets nobody wait for long.
+const RETRY_BUSY: Duration = Duration::from_millis(250);
 /// Between tries, and so between reports, of what has been reported.
 const RETRY_REPORTED: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,8 @@ pub(super) enum Failure {
     Unreachable,
     /// The holder does not have it, or has it damaged.
     Gone,
+    /// The holder answers, and serves as many others as it can.
+    Busy,
 }
 
 /// What the leader is to be told.
@@ -232,6 +236,11 @@ impl Gather {
         // It has moved meanwhile: no word against the new holder.
         if location.attempt != output.attempt || location.holder != holder {
             self.queue(output.map);
+            return None;
+        }
+        // A word against nobody, however often.
+        if failure == Failure::Busy {
+            self.retries.push(Reverse((now + RETRY_BUSY, output.map)));
             return None;
         }
         state.tries += 1;

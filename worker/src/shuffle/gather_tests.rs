@@ -176,3 +176,18 @@ fn worker_that_restarted_serves_the_same_attempt_under_its_new_epoch() {
     let (asked, _) = gather.next_batch(&HashSet::new()).unwrap();
     assert_eq!(asked, restarted);
 }
+
+#[test]
+fn busy_holder_is_asked_again_and_no_word_is_said_against_it() {
+    let mut gather = Gather::new(Fetched::none_of(1));
+    gather.located(at(0, 1, 1));
+    let mut now = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(batch(&mut gather), Some(vec![output(0, 1)]));
+        let complaint = gather.failed(output(0, 1), holder(1), Failure::Busy, now);
+        assert_eq!(complaint, None);
+        assert_eq!(batch(&mut gather), None, "not at once");
+        now += RETRY_BUSY;
+        gather.wake(now);
+    }
+}

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use vivat_engine::failpoint::point;
 use vivat_shared::attempt::{CommittedPart, OutputIdentity};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{ClusterId, JobId};
@@ -60,19 +61,23 @@ pub(crate) fn commit(order: &CommitOrder<'_>) -> Result<(), FailureCause> {
         Ok(()) => Ok(()),
         // Another attempt may have renamed the staging directory away under
         // our hands: what counts is what stands at the target.
-        Err(_) if matches!(order.inspect(), Ok(Target::Ours)) => Ok(()),
+        Err(_) if matches!(order.inspect(), Ok(Target::Ours)) => order
+            .keep_shown()
+            .map_err(|error| order.paths.cause(&error)),
         Err(StepError::Cause(cause)) => Err(cause),
         Err(StepError::Io(error)) => Err(order.paths.cause(&error)),
     }
 }
 
 fn run(order: &CommitOrder<'_>) -> Result<(), StepError> {
+    point("commit-begin")?;
     match order.inspect()? {
-        Target::Ours => return Ok(order.delete_moved_away()?),
+        Target::Ours => return Ok(order.keep_shown()?),
         Target::Foreign => return Err(order.exists()),
         Target::Absent | Target::Replaceable => {}
     }
     order.gather_parts()?;
+    point("parts-renamed")?;
     order.remove_others()?;
     order.write_manifest()?;
     order.mark_success()?;
@@ -80,8 +85,7 @@ fn run(order: &CommitOrder<'_>) -> Result<(), StepError> {
         order.put_old_back();
         return Err(error);
     }
-    order.delete_moved_away()?;
-    Ok(())
+    Ok(order.keep_shown()?)
 }
 
 impl CommitOrder<'_> {
@@ -112,6 +116,7 @@ impl CommitOrder<'_> {
             let bytes = match (length(&won)?, length(&named)?) {
                 (Some(bytes), _) => {
                     self.check_length(&won, bytes, part)?;
+                    point("part-rename")?;
                     fs::rename(&won, &named)?;
                     continue;
                 }
@@ -177,14 +182,18 @@ impl CommitOrder<'_> {
         // Beside and renamed: a second commit attempt must never truncate the
         // manifest of an output that the first has just made visible.
         let temporary = self.paths.staging.join("_manifest.json.new");
+        point("manifest-write")?;
         let mut file = File::create(&temporary)?;
         file.write_all(&json)?;
         file.sync_all()?;
+        point("manifest-rename")?;
         fs::rename(&temporary, &path)
     }
 
     fn mark_success(&self) -> io::Result<()> {
+        point("success-write")?;
         File::create(self.paths.staging.join(SUCCESS))?.sync_all()?;
+        point("success-sync")?;
         sync(&self.paths.staging)
     }
 
@@ -192,7 +201,9 @@ impl CommitOrder<'_> {
         match self.inspect()? {
             Target::Absent | Target::Ours => Ok(()),
             Target::Replaceable => {
+                point("old-move")?;
                 rename_no_replace(&self.paths.target, &self.paths.moved_away)?;
+                point("old-moved")?;
                 Ok(sync(&self.paths.parent)?)
             }
             Target::Foreign => Err(self.exists()),
@@ -200,8 +211,9 @@ impl CommitOrder<'_> {
     }
 
     fn show(&self) -> Result<(), StepError> {
+        point("output-show")?;
         match rename_no_replace(&self.paths.staging, &self.paths.target) {
-            Ok(()) => Ok(sync(&self.paths.parent)?),
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.exists()),
             Err(error) => Err(error.into()),
         }
@@ -224,7 +236,12 @@ impl CommitOrder<'_> {
         }
     }
 
-    fn delete_moved_away(&self) -> io::Result<()> {
+    /// Makes the output's name last, whoever gave it, and deletes what it has
+    /// replaced: not before, so that a power loss leaves one of the two.
+    fn keep_shown(&self) -> io::Result<()> {
+        point("output-sync")?;
+        sync(&self.paths.parent)?;
+        point("old-delete")?;
         crate::dir::remove_tree(&self.paths.moved_away)
     }
 }
