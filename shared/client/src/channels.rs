@@ -45,14 +45,14 @@ impl Channels {
         if let Some(built) = pool.built.get(endpoint) {
             return Some(built.clone());
         }
-        let channel = Endpoint::from_shared(format!("http://{endpoint}"))
+        let dialled = Endpoint::from_shared(format!("http://{endpoint}"))
             .ok()?
             .connect_timeout(self.options.connect_timeout)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(self.options.keepalive_interval)
             .keep_alive_timeout(self.options.keepalive_timeout)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
+            .keep_alive_while_idle(true);
+        let channel = self.options.transport.channel(&dialled);
         pool.generation += 1;
         let built = Built {
             channel,

@@ -8,10 +8,11 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::seq::SliceRandom;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel;
 

@@ -1,6 +1,8 @@
 //! Leadership as one client sees it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Who answers as the leader, for progress lines and tests. It is what this
 /// client learnt by its calls, so it is as old as the last of them.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vivat_ground::Transport;
+
 /// Settings of a [`crate::LeaderClient`]; the default suits all but tests.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -22,6 +24,8 @@ pub struct ClientOptions {
     pub call_budget: Duration,
     /// For one try of such a call at one master.
     pub try_timeout: Duration,
+    /// How masters are connected to.
+    pub transport: Transport,
 }
 
 impl Default for ClientOptions {
@@ -34,6 +38,7 @@ impl Default for ClientOptions {
             keepalive_timeout: Duration::from_secs(2),
             call_budget: Duration::from_secs(10),
             try_timeout: Duration::from_secs(3),
+            transport: Transport::default(),
         }
     }
 }
