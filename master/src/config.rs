@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use vivat_ground::{Ground, Listener};
 use vivat_shared::ids::Seat;
 
+use crate::disk::Disk;
 use crate::raft::{RaftLimits, Timing};
 
 /// Leases are counted in heartbeats: fewer than three and one lost packet would
@@ -21,6 +24,14 @@ pub enum Listen {
     Address(String),
     /// Bound already, by whoever starts a cluster in its own process.
     Bound(TcpListener),
+    /// On another network than the machine's.
+    Other(Listener),
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::Address("127.0.0.1:0".to_owned())
+    }
 }
 
 /// A master's settings.
@@ -49,6 +60,10 @@ pub struct MasterConfig {
     pub lease: Duration,
     /// How often workers send heartbeats.
     pub heartbeat: Duration,
+    /// Another disk than the directory.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Network, threads and wall clock.
+    pub ground: Ground,
 }
 
 impl MasterConfig {
@@ -58,8 +73,8 @@ impl MasterConfig {
         Self {
             seat,
             dir,
-            listen: Listen::Address("127.0.0.1:0".to_owned()),
-            raft: Listen::Address("127.0.0.1:0".to_owned()),
+            listen: Listen::default(),
+            raft: Listen::default(),
             http: None,
             advertise: None,
             peers,
@@ -67,6 +82,8 @@ impl MasterConfig {
             raft_limits: RaftLimits::default(),
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
+            disk: None,
+            ground: Ground::default(),
         }
     }
 

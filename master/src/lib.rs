@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod config;
+pub mod disk;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub mod identity;

@@ -4,16 +4,17 @@
 //! identity changes here only, one change at a time, each durable before it is
 //! answered.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Mutex, watch};
 use tonic::{Request, Response, Status};
+use vivat_ground::Threads;
 use vivat_proto::raft::v1 as proto;
 use vivat_proto::raft::v1::peer_service_server::PeerService;
 use vivat_shared::ids::{ClusterId, NodeId, Seat};
 
+use crate::disk::Disk;
 use crate::identity::{Identity, Stage};
 use crate::raft::api::{Formation, PeerDescription, PeerRaft, StartError};
 use crate::raft::wire;
@@ -25,7 +26,8 @@ pub type DescribeRaft = Box<dyn Fn() -> Option<PeerRaft> + Send + Sync>;
 /// See the module.
 pub struct Local {
     seat: Seat,
-    directory: PathBuf,
+    disk: Arc<dyn Disk>,
+    threads: Threads,
     client_address: String,
     http_address: Option<String>,
     identity: watch::Sender<Option<Identity>>,
@@ -39,7 +41,7 @@ impl Local {
     /// What the configuration and the disk say.
     pub fn new(
         seat: Seat,
-        directory: PathBuf,
+        (disk, threads): (Arc<dyn Disk>, Threads),
         client_address: String,
         http_address: Option<String>,
         identity: Option<Identity>,
@@ -47,7 +49,8 @@ impl Local {
     ) -> Self {
         Self {
             seat,
-            directory,
+            disk,
+            threads,
             client_address,
             http_address,
             identity: watch::channel(identity).0,
@@ -109,8 +112,9 @@ impl Local {
     }
 
     async fn write(&self, identity: Identity) -> Result<(), StorageError> {
-        let directory = self.directory.clone();
-        let written = tokio::task::spawn_blocking(move || identity.save(&directory)).await;
+        let disk = Arc::clone(&self.disk);
+        let written = self.threads.run(move || disk.save_identity(&identity));
+        let written = written.await;
         match written {
             Ok(outcome) => outcome?,
             // The runtime is ending, and this call with it.

@@ -9,17 +9,15 @@ mod jobs;
 mod status;
 mod workers;
 
-use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::server::{HealthReporter, health_reporter};
+use vivat_ground::Listener;
 use vivat_proto::FILE_DESCRIPTOR_SET;
 use vivat_proto::v1::cluster_service_server::ClusterServiceServer;
 use vivat_proto::v1::job_service_server::JobServiceServer;
@@ -99,11 +97,10 @@ impl Services {
 /// The listener's or the transport's.
 pub(crate) async fn serve(
     services: Services,
-    listener: StdListener,
+    listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let listener = TcpListener::from_std(listener).map_err(ServeError::Listener)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = listener.incoming().map_err(ServeError::Listener)?;
     let (reporter, health) = health_reporter();
     let reporting = tokio::spawn(report_health(reporter, services.gate.clone()));
     let reflection = tonic_reflection::server::Builder::configure()

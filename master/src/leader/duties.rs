@@ -13,7 +13,6 @@ use vivat_shared::ids::{AttemptId, WorkerEpoch};
 
 use super::Leader;
 use super::probe::{self, Finding};
-use super::scheduling::wall_clock_ms;
 
 /// How often duties are looked for; events wake the loop earlier.
 const TICK: Duration = Duration::from_millis(500);
@@ -31,9 +30,8 @@ type Probing = Arc<Mutex<BTreeSet<Suspect>>>;
 pub(super) async fn run(leader: Arc<Leader>) {
     let probing = Probing::default();
     loop {
-        let due = leader
-            .raft
-            .read(|state| duties::due(state, wall_clock_ms()));
+        let now_ms = leader.wall_clock_ms();
+        let due = leader.raft.read(|state| duties::due(state, now_ms));
         for suspect in due.suspects {
             leader.investigate(&probing, suspect);
         }
@@ -80,7 +78,10 @@ impl Leader {
 
     async fn judge(&self, (map, holder): Suspect) {
         let finding = match self.raft.read(|state| super::address_of(state, holder)) {
-            Some(address) => probe::segments(&address, holder, map).await,
+            Some(address) => {
+                let transport = &self.raft.ground().transport;
+                probe::segments(transport, &address, holder, map).await
+            }
             // Expired meanwhile: its segments went with it.
             None => return,
         };

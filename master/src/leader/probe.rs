@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tonic::transport::Endpoint;
+use vivat_ground::Transport;
 use vivat_proto::v1;
 use vivat_proto::v1::segment_service_client::SegmentServiceClient;
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
@@ -33,12 +34,17 @@ pub(super) enum Finding {
 }
 
 /// Probes a holder, with all tries.
-pub(super) async fn segments(address: &str, holder: WorkerEpoch, map: AttemptId) -> Finding {
+pub(super) async fn segments(
+    transport: &Transport,
+    address: &str,
+    holder: WorkerEpoch,
+    map: AttemptId,
+) -> Finding {
     for attempt in 0..TRIES {
         if attempt > 0 {
             tokio::time::sleep(PAUSE).await;
         }
-        match tokio::time::timeout(DEADLINE, ask(address, holder, map)).await {
+        match tokio::time::timeout(DEADLINE, ask(transport, address, holder, map)).await {
             Ok(Ok(v1::ProbeSegmentsResponse { healthy: true, .. })) => return Finding::Healthy,
             Ok(Ok(v1::ProbeSegmentsResponse { problem, .. })) => {
                 return Finding::Damaged { problem };
@@ -55,16 +61,15 @@ pub(super) async fn segments(address: &str, holder: WorkerEpoch, map: AttemptId)
 }
 
 async fn ask(
+    transport: &Transport,
     address: &str,
     holder: WorkerEpoch,
     map: AttemptId,
 ) -> Result<v1::ProbeSegmentsResponse, Box<dyn std::error::Error + Send + Sync>> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(DEADLINE)
-        .tcp_nodelay(true)
-        .connect()
-        .await?;
-    let mut client = SegmentServiceClient::new(channel)
+        .tcp_nodelay(true);
+    let mut client = SegmentServiceClient::new(transport.channel(&endpoint))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let request = v1::ProbeSegmentsRequest {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use vivat_core::command::{Command, Grant, Reply};
 
@@ -44,14 +44,20 @@ pub(super) async fn run(leader: Arc<Leader>) {
 }
 
 impl Leader {
+    /// Milliseconds since 1970, for waits that the state also measures so.
+    pub(super) fn wall_clock_ms(&self) -> u64 {
+        self.raft.ground().clock.now_ms()
+    }
+
     fn choose(&self) -> Vec<Grant> {
         let liveness = self.sessions().liveness();
         let room = |view: &vivat_core::WorkerLiveness| view.want > 0 || view.control_free;
         if !liveness.workers.values().any(room) {
             return Vec::new();
         }
+        let now_ms = self.wall_clock_ms();
         self.raft
-            .read(|state| vivat_core::schedule(state, &liveness, wall_clock_ms(), GRANTS_MAX))
+            .read(|state| vivat_core::schedule(state, &liveness, now_ms, GRANTS_MAX))
     }
 
     async fn grant(&self, grants: Vec<Grant>) -> Result<(), LeaderError> {
@@ -89,13 +95,4 @@ impl Leader {
             }
         }
     }
-}
-
-/// Milliseconds since 1970, for waits that the state also measures so.
-pub(super) fn wall_clock_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }

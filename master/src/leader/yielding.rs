@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::transport::Endpoint;
+use vivat_ground::Transport;
 use vivat_proto::v1;
 use vivat_proto::v1::cluster_service_client::ClusterServiceClient;
 use vivat_shared::ids::Seat;
@@ -48,7 +49,7 @@ impl Leader {
             let Some(address) = member.client_address.filter(|_| member.seat != own) else {
                 continue;
             };
-            if !saw_a_worker(&address, silence).await {
+            if !saw_a_worker(&self.raft.ground().transport, &address, silence).await {
                 continue;
             }
             tracing::warn!(
@@ -70,8 +71,8 @@ impl Leader {
 }
 
 /// Whether a worker came to that master lately.
-async fn saw_a_worker(address: &str, lately: Duration) -> bool {
-    let answer = tokio::time::timeout(ASK_DEADLINE, ask(address)).await;
+async fn saw_a_worker(transport: &Transport, address: &str, lately: Duration) -> bool {
+    let answer = tokio::time::timeout(ASK_DEADLINE, ask(transport, address)).await;
     match answer {
         Ok(Ok(status)) => status
             .worker_sent_on_ms
@@ -85,13 +86,12 @@ async fn saw_a_worker(address: &str, lately: Duration) -> bool {
 }
 
 async fn ask(
+    transport: &Transport,
     address: &str,
 ) -> Result<v1::GetClusterStatusResponse, Box<dyn std::error::Error + Send + Sync>> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(ASK_DEADLINE)
-        .connect()
-        .await?;
-    let mut client = ClusterServiceClient::new(channel)
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(ASK_DEADLINE);
+    let mut client = ClusterServiceClient::new(transport.channel(&endpoint))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let request = v1::GetClusterStatusRequest {};

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use vivat_ground::Listener;
+
 use super::error::StartError;
 use crate::config::{Listen, MasterConfig};
 
@@ -19,17 +21,18 @@ pub struct Addresses {
 
 /// Sockets of a master, bound before anything else is begun.
 pub(super) struct Listeners {
-    pub(super) client: TcpListener,
-    pub(super) raft: TcpListener,
+    pub(super) client: Listener,
+    pub(super) raft: Listener,
     pub(super) http: Option<TcpListener>,
     pub(super) addresses: Addresses,
 }
 
 impl Listeners {
-    pub(super) fn bind(config: &MasterConfig) -> Result<Self, StartError> {
+    /// Takes from the settings where to listen, and listens.
+    pub(super) fn bind(config: &mut MasterConfig) -> Result<Self, StartError> {
         let advertise = config.advertise.as_deref();
-        let (client, client_address) = bind(&config.listen, advertise)?;
-        let (raft, raft_address) = bind(&config.raft, advertise)?;
+        let (client, client_address) = listen(std::mem::take(&mut config.listen), advertise)?;
+        let (raft, raft_address) = listen(std::mem::take(&mut config.raft), advertise)?;
         let http = config
             .http
             .as_ref()
@@ -49,14 +52,34 @@ impl Listeners {
     }
 }
 
+fn listen(listen: Listen, advertise: Option<&str>) -> Result<(Listener, String), StartError> {
+    let other = match listen {
+        Listen::Other(listener) => listener,
+        tcp @ (Listen::Address(_) | Listen::Bound(_)) => {
+            let (listener, address) = bind(&tcp, advertise)?;
+            return Ok((listener.into(), address));
+        }
+    };
+    match other.address() {
+        Ok(address) => Ok((other, address)),
+        Err(source) => Err(StartError::Listen {
+            address: "another network".to_owned(),
+            source,
+        }),
+    }
+}
+
 fn bind(listen: &Listen, advertise: Option<&str>) -> Result<(TcpListener, String), StartError> {
     let address = match listen {
         Listen::Address(address) => address.clone(),
         Listen::Bound(_) => "a bound socket".to_owned(),
+        Listen::Other(_) => "another network".to_owned(),
     };
     let listener = match listen {
         Listen::Address(address) => TcpListener::bind(address),
         Listen::Bound(listener) => listener.try_clone(),
+        // For the HTTP endpoint, which nothing but TCP serves.
+        Listen::Other(_) => Err(io::ErrorKind::Unsupported.into()),
     };
     let bound = listener.and_then(|listener| {
         listener.set_nonblocking(true)?;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vivat_core::command::LeaderRecord;
+use vivat_ground::Listener;
 use vivat_shared::ids::{ClusterId, NodeId, Seat};
 
 pub use self::error::{Fatal, StartError};
@@ -53,9 +54,9 @@ impl Master {
     /// # Errors
     ///
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(config: MasterConfig) -> Result<MasterHandle, StartError> {
+    pub async fn start(mut config: MasterConfig) -> Result<MasterHandle, StartError> {
         config.validate().map_err(StartError::Config)?;
-        let listeners = Listeners::bind(&config)?;
+        let listeners = Listeners::bind(&mut config)?;
         let life = Life::new();
         let stop_on_drop = life.stop.clone().drop_guard();
         let metrics = Arc::new(Metrics::default());
@@ -200,6 +201,12 @@ impl MasterHandle {
         self.identity
     }
 
+    /// Its Raft.
+    #[must_use]
+    pub fn raft(&self) -> &Handle {
+        &self.raft
+    }
+
     /// Whether it leads and its services are open.
     #[must_use]
     pub fn is_serving(&self) -> bool {
@@ -266,7 +273,7 @@ impl MasterHandle {
 
 async fn start_node(
     config: MasterConfig,
-    raft_listener: TcpListener,
+    raft_listener: Listener,
     addresses: &Addresses,
 ) -> Result<Node, StartError> {
     let node = Node::start(NodeConfig {
@@ -278,11 +285,13 @@ async fn start_node(
         http_address: addresses.http.clone(),
         timing: config.timing,
         limits: config.raft_limits,
+        disk: config.disk,
+        ground: config.ground,
     });
     Ok(node.await?)
 }
 
-async fn serve(services: Services, listener: TcpListener, stop: CancellationToken) {
+async fn serve(services: Services, listener: Listener, stop: CancellationToken) {
     if let Err(error) = grpc::serve(services, listener, stop).await {
         tracing::error!(error = &error as &dyn std::error::Error, "services ended");
     }

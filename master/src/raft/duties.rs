@@ -28,7 +28,7 @@ const WITNESSES_MIN: usize = 2;
 
 /// Follows the core: who leads, whether it lives, and what to purge. Ends with
 /// the core.
-pub async fn watch_core<S: LogStore>(inner: Arc<Inner>, store: Arc<S>) {
+pub async fn watch_core(inner: Arc<Inner>, store: Arc<dyn LogStore>) {
     let mut metrics = inner.raft.metrics();
     loop {
         let now = metrics.borrow_and_update().clone();
@@ -51,7 +51,7 @@ pub async fn watch_core<S: LogStore>(inner: Arc<Inner>, store: Arc<S>) {
     }
 }
 
-fn report_core<S: LogStore>(inner: &Inner, store: &S, problem: String) {
+fn report_core(inner: &Inner, store: &dyn LogStore, problem: String) {
     inner.leadership.send_modify(|last| last.is_leader = false);
     // A core that died of its disk says less of it than the disk does.
     let reason = match store.failure().borrow().clone() {
@@ -94,7 +94,7 @@ async fn note_membership(inner: &Inner, metrics: &RaftMetrics<TypeConfig>) {
 ///
 /// A purge that overtakes a queued apply stops openraft's core, so the margin
 /// is never below twice what can be in flight.
-async fn purge<S: LogStore>(inner: &Inner, store: &S, metrics: &RaftMetrics<TypeConfig>) {
+async fn purge(inner: &Inner, store: &dyn LogStore, metrics: &RaftMetrics<TypeConfig>) {
     let limits = &inner.limits;
     let (Some(snapshot), Some(applied)) = (metrics.snapshot, metrics.last_applied) else {
         return;
@@ -121,7 +121,7 @@ async fn purge<S: LogStore>(inner: &Inner, store: &S, metrics: &RaftMetrics<Type
 }
 
 /// Follows the disk: its first error ends the replica.
-pub fn watch_disk<S: LogStore>(inner: Arc<Inner>, store: &S) -> impl Future<Output = ()> + use<S> {
+pub fn watch_disk(inner: Arc<Inner>, store: &dyn LogStore) -> impl Future<Output = ()> + use<> {
     let failure = store.failure();
     report_disk(inner, failure)
 }

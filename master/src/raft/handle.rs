@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{
@@ -14,6 +14,7 @@ use openraft::{Instant, RaftMetrics, ReadPolicy, ServerState};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use vivat_core::State;
 use vivat_core::command::{Command, Proposal};
+use vivat_ground::Ground;
 use vivat_shared::ids::{NodeId, Seat};
 use vivat_shared::limits::ENTRY_BYTES_MAX;
 
@@ -53,6 +54,7 @@ pub(super) struct Inner {
     pub stopping: AtomicBool,
     pub timing: Timing,
     pub limits: RaftLimits,
+    pub ground: Ground,
 }
 
 impl Inner {
@@ -131,7 +133,7 @@ impl Handle {
                 in_flight: self.inner.limits.in_flight_max,
             })?;
         let payload = Payload::encode(&Proposal {
-            proposed_at_ms: now_ms(),
+            proposed_at_ms: self.inner.ground.clock.now_ms(),
             commands,
         });
         if payload.0.len() > ENTRY_BYTES_MAX {
@@ -182,6 +184,12 @@ impl Handle {
             return Some(Duration::ZERO);
         }
         metrics.last_quorum_acked.map(|at| at.elapsed())
+    }
+
+    /// What this replica stands on.
+    #[must_use]
+    pub fn ground(&self) -> &Ground {
+        &self.inner.ground
     }
 
     /// The lease of a leader: the longest election timeout.
@@ -409,11 +417,4 @@ async fn write(
 fn fatal_error(error: &Fatal<TypeConfig>) -> ProposeError {
     tracing::debug!(error = %error, "proposal met a stopped core");
     ProposeError::Fatal
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

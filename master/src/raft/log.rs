@@ -19,21 +19,14 @@ use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::storage::{LogStore, MetaKey, Record, StorageError};
 
 /// See the module. Clones share one store.
-pub struct RaftLog<S> {
-    store: Arc<S>,
+#[derive(Clone)]
+pub struct RaftLog {
+    store: Arc<dyn LogStore>,
 }
 
-impl<S> Clone for RaftLog<S> {
-    fn clone(&self) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-        }
-    }
-}
-
-impl<S: LogStore> RaftLog<S> {
+impl RaftLog {
     /// Wraps a store.
-    pub fn new(store: Arc<S>) -> Self {
+    pub fn new(store: Arc<dyn LogStore>) -> Self {
         Self { store }
     }
 
@@ -89,7 +82,7 @@ impl<S: LogStore> RaftLog<S> {
     }
 }
 
-impl<S: LogStore> RaftLogReader<TypeConfig> for RaftLog<S> {
+impl RaftLogReader<TypeConfig> for RaftLog {
     async fn try_get_log_entries<B: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: B,
@@ -112,7 +105,7 @@ impl<S: LogStore> RaftLogReader<TypeConfig> for RaftLog<S> {
     }
 }
 
-impl<S: LogStore> RaftLogStorage<TypeConfig> for RaftLog<S> {
+impl RaftLogStorage<TypeConfig> for RaftLog {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {

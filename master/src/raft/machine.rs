@@ -16,12 +16,13 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::broadcast;
 use vivat_core::command::Applied;
 use vivat_core::{HashPoint, State};
+use vivat_ground::Threads;
 
 use super::api::AppliedEvents;
 use super::types::{
     ApplyReply, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
-use crate::storage::{SnapshotFiles, StoredSnapshot};
+use crate::storage::{SnapshotStore, StoredSnapshot};
 
 /// Entries applied under one hold of the lock.
 const BATCH_ENTRIES_MAX: usize = 64;
@@ -103,13 +104,18 @@ impl Shared {
 /// See the module.
 pub struct Machine {
     shared: Arc<Shared>,
-    files: SnapshotFiles,
+    snapshots: Arc<dyn SnapshotStore>,
+    threads: Threads,
 }
 
 impl Machine {
-    /// A state machine that keeps its snapshots in `files`.
-    pub fn new(shared: Arc<Shared>, files: SnapshotFiles) -> Self {
-        Self { shared, files }
+    /// A state machine that keeps its snapshots there.
+    pub fn new(shared: Arc<Shared>, snapshots: Arc<dyn SnapshotStore>, threads: Threads) -> Self {
+        Self {
+            shared,
+            snapshots,
+            threads,
+        }
     }
 
     fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), io::Error> {
@@ -199,7 +205,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Builder {
             state,
             position,
-            files: self.files.clone(),
+            snapshots: Arc::clone(&self.snapshots),
+            threads: self.threads,
         }
     }
 
@@ -209,18 +216,18 @@ impl RaftStateMachine<TypeConfig> for Machine {
         content: Bytes,
     ) -> Result<(), io::Error> {
         let stored = stored(meta, content);
-        let files = self.files.clone();
-        let state = blocking(move || {
+        let snapshots = Arc::clone(&self.snapshots);
+        let work = move || -> Result<State, io::Error> {
             let state = vivat_core::snapshot::decode(&stored.content)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             // openraft restores from our own file at each start: leave it.
-            let have = files.newest().map_err(io::Error::other)?;
+            let have = snapshots.newest().map_err(io::Error::other)?;
             if have.is_none_or(|have| have.index < stored.index) {
-                files.save(&stored).map_err(io::Error::other)?;
+                snapshots.save(&stored).map_err(io::Error::other)?;
             }
             Ok(state)
-        })
-        .await?;
+        };
+        let state = self.threads.run(work).await??;
         *self.shared.position() = Position {
             applied: meta.last_log_id,
             membership: meta.last_membership.clone(),
@@ -232,8 +239,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let files = self.files.clone();
-        let newest = blocking(move || files.newest().map_err(io::Error::other)).await?;
+        let snapshots = Arc::clone(&self.snapshots);
+        let newest = self.threads.run(move || snapshots.newest()).await?;
+        let newest = newest.map_err(io::Error::other)?;
         newest.map(snapshot).transpose()
     }
 }
@@ -242,7 +250,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
 pub struct Builder {
     state: State,
     position: Position,
-    files: SnapshotFiles,
+    snapshots: Arc<dyn SnapshotStore>,
+    threads: Threads,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -253,14 +262,14 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             last_log_id: self.position.applied,
             last_membership: self.position.membership.clone(),
         };
-        let (state, files) = (self.state.clone(), self.files.clone());
+        let (state, snapshots) = (self.state.clone(), Arc::clone(&self.snapshots));
         let of_file = meta.clone();
-        let content = blocking(move || {
+        let work = move || -> Result<Bytes, io::Error> {
             let stored = stored(&of_file, vivat_core::snapshot::encode(&state).into());
-            files.save(&stored).map_err(io::Error::other)?;
+            snapshots.save(&stored).map_err(io::Error::other)?;
             Ok(stored.content)
-        })
-        .await?;
+        };
+        let content = self.threads.run(work).await??;
         Ok(Snapshot {
             meta,
             snapshot: content,
@@ -285,12 +294,4 @@ fn snapshot(stored: StoredSnapshot) -> Result<Snapshot, io::Error> {
         meta,
         snapshot: stored.content,
     })
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, io::Error> + Send + 'static,
-) -> Result<T, io::Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
 }

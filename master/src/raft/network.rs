@@ -27,7 +27,7 @@ use vivat_proto::raft::v1 as proto;
 use vivat_proto::raft::v1::raft_service_client::RaftServiceClient;
 use vivat_shared::ids::{ClusterId, NodeId, Seat};
 
-use super::peers::{Peers, lazy_channel};
+use super::peers::Peers;
 use super::types::{MemberNode, Snapshot, TypeConfig, Vote};
 use super::wire::{self, Target};
 
@@ -64,7 +64,7 @@ impl RaftNetworkFactory<C> for Network {
             cluster_id: self.cluster_id,
             node_id: NodeId(target),
         };
-        let client = lazy_channel(&address).map(|channel| {
+        let client = self.peers.channel(&address).map(|channel| {
             RaftServiceClient::new(channel)
                 .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(wire::MESSAGE_BYTES_MAX)

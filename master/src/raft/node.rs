@@ -1,7 +1,6 @@
 //! Starts a replica and owns what it runs on.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -10,6 +9,7 @@ use std::time::Duration;
 use openraft::errors::{InitializeError, RaftError};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
+use vivat_ground::{Ground, Listener, Threads};
 use vivat_shared::ids::Seat;
 
 use super::api::{FatalReason, Leadership, StartError};
@@ -24,8 +24,9 @@ use super::settings::{self, RaftLimits, Timing};
 use super::types::MemberNode;
 use super::wire::Target;
 use crate::bootstrap::{self, Local};
+use crate::disk::{Directory, Disk};
 use crate::identity::{Identity, Stage};
-use crate::storage::{DirLock, SledLog, SnapshotFiles, StorageError};
+use crate::storage::{LogStore, SnapshotStore, StorageError};
 
 /// Threads of Raft's own runtime: the core, and its transport.
 const THREADS: usize = 2;
@@ -40,7 +41,7 @@ pub struct NodeConfig {
     /// The directory; made if there is none.
     pub dir: PathBuf,
     /// Bound, so that the caller knows the port.
-    pub raft_listener: TcpListener,
+    pub raft_listener: Listener,
     /// The Raft address of every seat, the own one among them: `HOST:PORT`.
     pub peers: BTreeMap<Seat, String>,
     /// Advertised address of the client and worker services.
@@ -51,6 +52,11 @@ pub struct NodeConfig {
     pub timing: Timing,
     /// Bounds.
     pub limits: RaftLimits,
+    /// Another disk than the directory.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Network, threads and wall clock. Without threads of its own a replica
+    /// lives on its caller's runtime, and ends as a crash does with that alone.
+    pub ground: Ground,
 }
 
 /// A replica. Dropping it ends it without a word, as a crash does.
@@ -68,6 +74,11 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         settings::validate(&config.timing, &config.limits).map_err(StartError::Config)?;
+        if config.ground.threads == Threads::Callers {
+            let handle = start(config).await?;
+            let runtime = None;
+            return Ok(Self { handle, runtime });
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("raft")
@@ -156,22 +167,22 @@ async fn end(runtime: Option<Runtime>) {
 }
 
 /// What is on the disk.
-struct Disk {
-    log: Arc<SledLog>,
-    snapshots: SnapshotFiles,
+struct Found {
+    log: Arc<dyn LogStore>,
+    snapshots: Arc<dyn SnapshotStore>,
     identity: Option<Identity>,
     /// Whether Raft has a log or a vote.
     initialized: bool,
 }
 
-fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
+fn open_disk(seat: Seat, dir: PathBuf, disk: &dyn Disk) -> Result<Found, StartError> {
     let failed = |source: StorageError| match source {
         StorageError::DirInUse { path } => StartError::DirInUse { dir: path },
         source if source.is_damage() => StartError::DiskDamaged { seat, source },
         source => StartError::Storage(source),
     };
-    let lock = DirLock::take(&dir).map_err(failed)?;
-    let identity = Identity::load(&dir).map_err(failed)?;
+    disk.take().map_err(failed)?;
+    let identity = disk.identity().map_err(failed)?;
     if let Some(identity) = identity
         && identity.seat != seat
     {
@@ -181,11 +192,9 @@ fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
             found: identity.seat,
         });
     }
-    let snapshots = SnapshotFiles::open(&dir.join("snapshots")).map_err(failed)?;
+    let snapshots = disk.snapshots().map_err(failed)?;
     let newest = snapshots.newest().map_err(failed)?;
-    let path = dir.join("log");
-    // The log is the last to be closed.
-    let log = Arc::new(SledLog::open(&path).map_err(failed)?.holding(lock));
+    let log = disk.log().map_err(failed)?;
     let raft_log = RaftLog::new(Arc::clone(&log));
     let initialized = raft_log.is_initialized().map_err(io("read the vote"))?;
     let loss = raft_log.find_loss(newest.map(|snapshot| snapshot.index));
@@ -196,11 +205,11 @@ fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
     if let Some(problem) = loss {
         return Err(failed(StorageError::Damaged {
             what: "the raft log",
-            path,
+            path: dir.join("log"),
             problem,
         }));
     }
-    Ok(Disk {
+    Ok(Found {
         log,
         snapshots,
         identity,
@@ -209,23 +218,26 @@ fn open_disk(seat: Seat, dir: PathBuf) -> Result<Disk, StartError> {
 }
 
 async fn start(config: NodeConfig) -> Result<Handle, StartError> {
-    let (seat, dir) = (config.seat, config.dir.clone());
-    let disk = tokio::task::spawn_blocking(move || open_disk(seat, dir))
-        .await
-        .map_err(|error| StartError::Raft {
-            problem: error.to_string(),
-        })??;
+    let (seat, dir, ground) = (config.seat, config.dir.clone(), config.ground);
+    let disk = config
+        .disk
+        .unwrap_or_else(|| Arc::new(Directory::new(config.dir)));
+    let opened = Arc::clone(&disk);
+    let open = move || open_disk(seat, dir, &*opened);
+    let found = ground.threads.run(open).await;
+    let found = found.map_err(io("open the disk"))??;
     let (fatal, _) = watch::channel(None);
     let running = Arc::new(OnceLock::new());
     let local = Arc::new(Local::new(
         seat,
-        config.dir,
+        (disk, ground.threads),
         config.client_address,
         config.http_address,
-        disk.identity,
-        disk.initialized,
+        found.identity,
+        found.initialized,
     ));
-    let peers = Arc::new(Peers::new(seat, config.peers.clone()));
+    let transport = ground.transport.clone();
+    let peers = Arc::new(Peers::new(seat, config.peers.clone(), transport));
     // Before anything else: the peers' first questions must not meet a closed
     // port.
     server::serve(
@@ -243,8 +255,9 @@ async fn start(config: NodeConfig) -> Result<Handle, StartError> {
         fatal,
         timing: config.timing,
         limits: config.limits,
+        ground,
     };
-    let (inner, log) = run(parts, disk, &running).await?;
+    let (inner, log) = run(parts, found, &running).await?;
     tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*log));
     tokio::spawn(duties::watch_core(Arc::clone(&inner), log));
     tokio::spawn(duties::compare_hashes(Arc::clone(&inner)));
@@ -262,13 +275,14 @@ struct Parts {
     fatal: watch::Sender<Option<FatalReason>>,
     timing: Timing,
     limits: RaftLimits,
+    ground: Ground,
 }
 
 async fn run(
     parts: Parts,
-    disk: Disk,
+    found: Found,
     running: &OnceLock<Running>,
-) -> Result<(Arc<Inner>, Arc<SledLog>), StartError> {
+) -> Result<(Arc<Inner>, Arc<dyn LogStore>), StartError> {
     let target = Target {
         cluster_id: parts.identity.cluster_id,
         node_id: parts.identity.node_id,
@@ -278,8 +292,9 @@ async fn run(
     let shared = Arc::new(Shared::new());
     let peers = Arc::clone(&parts.peers);
     let network = Network::new(target.cluster_id, peers, parts.timing.lease());
-    let log = RaftLog::new(Arc::clone(&disk.log));
-    let machine = Machine::new(Arc::clone(&shared), disk.snapshots);
+    let log = RaftLog::new(Arc::clone(&found.log));
+    let threads = parts.ground.threads;
+    let machine = Machine::new(Arc::clone(&shared), found.snapshots, threads);
     let raft = OurRaft::build(target.node_id.0, config, network, log, machine)
         .await
         .map_err(|error| refused(&error))?;
@@ -298,6 +313,7 @@ async fn run(
         stopping: AtomicBool::new(false),
         timing: parts.timing,
         limits: parts.limits,
+        ground: parts.ground,
     });
     let described = Arc::downgrade(&inner);
     parts.local.set_raft(Box::new(move || {
@@ -309,7 +325,7 @@ async fn run(
         raft: raft.clone(),
     });
     raft.run();
-    Ok((inner, disk.log))
+    Ok((inner, found.log))
 }
 
 /// Puts the first membership in the log, once.

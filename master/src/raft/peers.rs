@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use vivat_ground::Transport;
 use vivat_proto::raft::v1 as proto;
 use vivat_proto::raft::v1::peer_service_client::PeerServiceClient;
 use vivat_shared::ids::{ClusterId, NodeId, Seat};
@@ -19,21 +20,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long a silent connection may be dead before it is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// A connection that is made when it is first needed, and again when it broke.
-///
-/// One for each peer and purpose: a snapshot must not delay a heartbeat.
-///
-/// # Errors
-///
-/// When `address` is not `HOST:PORT`.
-pub fn lazy_channel(address: &str) -> Result<Channel, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
+fn lazy_channel(transport: &Transport, address: &str) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true)
-        .connect_lazy())
+        .keep_alive_while_idle(true);
+    Ok(transport.channel(&endpoint))
 }
 
 #[derive(Debug)]
@@ -47,12 +41,13 @@ struct Peer {
 #[derive(Debug)]
 pub struct Peers {
     own: Seat,
+    transport: Transport,
     peers: Mutex<BTreeMap<Seat, Peer>>,
 }
 
 impl Peers {
     /// All seats, the own one among them.
-    pub fn new(own: Seat, addresses: BTreeMap<Seat, String>) -> Self {
+    pub fn new(own: Seat, addresses: BTreeMap<Seat, String>, transport: Transport) -> Self {
         let peers = addresses.into_iter().map(|(seat, address)| {
             let peer = Peer {
                 address,
@@ -63,8 +58,20 @@ impl Peers {
         });
         Self {
             own,
+            transport,
             peers: Mutex::new(peers.collect()),
         }
+    }
+
+    /// A connection that is made when it is first needed, and again when it broke.
+    ///
+    /// One for each peer and purpose: a snapshot must not delay a heartbeat.
+    ///
+    /// # Errors
+    ///
+    /// When `address` is not `HOST:PORT`.
+    pub fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+        lazy_channel(&self.transport, address)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Seat, Peer>> {
@@ -142,7 +149,7 @@ impl Peers {
         if let Some(client) = &peer.client {
             return Ok(client.clone());
         }
-        let channel = lazy_channel(&peer.address)
+        let channel = lazy_channel(&self.transport, &peer.address)
             .map_err(|error| Status::invalid_argument(format!("{}: {error}", peer.address)))?;
         let client = PeerServiceClient::new(channel)
             .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)

@@ -5,7 +5,6 @@
 //! Raft runs, its calls are answered UNAVAILABLE.
 
 use std::io;
-use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,8 +16,8 @@ use openraft::raft::AppendEntriesRequest;
 use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
+use vivat_ground::Listener;
 use vivat_proto::raft::v1 as proto;
 use vivat_proto::raft::v1::peer_service_server::PeerServiceServer;
 use vivat_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
@@ -52,15 +51,13 @@ pub struct Running {
 ///
 /// The listener's.
 pub fn serve(
-    listener: TcpListener,
+    listener: Listener,
     local: Arc<Local>,
     running: Arc<OnceLock<Running>>,
     fatal: watch::Sender<Option<FatalReason>>,
 ) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let address = listener.address()?;
+    let incoming = listener.incoming()?;
     let raft = RaftServiceServer::new(RaftServer::new(running))
         .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
@@ -81,10 +78,7 @@ pub fn serve(
         fatal.send_if_modified(|current| {
             let first = current.is_none();
             if first {
-                *current = Some(FatalReason::Server {
-                    address: address.to_string(),
-                    problem,
-                });
+                *current = Some(FatalReason::Server { address, problem });
             }
             first
         });

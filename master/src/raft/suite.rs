@@ -9,6 +9,7 @@ use std::time::Duration;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
+use vivat_ground::{Ground, Threads};
 use vivat_shared::ids::Seat;
 
 use super::api::FatalReason;
@@ -23,15 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn machine(dir: &TempDir) -> Machine {
     let files = SnapshotFiles::open(&dir.path().join("snapshots")).unwrap();
-    Machine::new(Arc::new(Shared::new()), files)
+    Machine::new(Arc::new(Shared::new()), Arc::new(files), Threads::Own)
 }
 
 struct OnSled;
 
-impl StoreBuilder<TypeConfig, RaftLog<SledLog>, Machine, TempDir> for OnSled {
-    async fn build(
-        &self,
-    ) -> Result<(TempDir, RaftLog<SledLog>, Machine), StorageError<TypeConfig>> {
+impl StoreBuilder<TypeConfig, RaftLog, Machine, TempDir> for OnSled {
+    async fn build(&self) -> Result<(TempDir, RaftLog, Machine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         let store = SledLog::open(&dir.path().join("log")).unwrap();
         let machine = machine(&dir);
@@ -41,10 +40,8 @@ impl StoreBuilder<TypeConfig, RaftLog<SledLog>, Machine, TempDir> for OnSled {
 
 struct InMemory;
 
-impl StoreBuilder<TypeConfig, RaftLog<MemoryLog>, Machine, TempDir> for InMemory {
-    async fn build(
-        &self,
-    ) -> Result<(TempDir, RaftLog<MemoryLog>, Machine), StorageError<TypeConfig>> {
+impl StoreBuilder<TypeConfig, RaftLog, Machine, TempDir> for InMemory {
+    async fn build(&self) -> Result<(TempDir, RaftLog, Machine), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
         let store = MemoryLog::new(SyncMode::AtOnce);
         let machine = machine(&dir);
@@ -68,12 +65,14 @@ async fn lone_node(dir: &TempDir) -> Node {
     let node = Node::start(NodeConfig {
         seat: Seat(0),
         dir: dir.path().to_owned(),
-        raft_listener,
+        raft_listener: raft_listener.into(),
         peers: BTreeMap::from([(Seat(0), address)]),
         client_address: "client:1".to_owned(),
         http_address: None,
         timing: Timing::fast(),
         limits: RaftLimits::default(),
+        disk: None,
+        ground: Ground::default(),
     })
     .await
     .unwrap();

@@ -2,15 +2,15 @@
 //!
 //! It keeps two images: what was written, which readers see, and what was
 //! synced, which survives [`MemoryLog::crash`]. It has no thread and no clock:
-//! writes are synced at once, or when the owner says so. Tests and the
-//! simulation decide what a crash takes, down to half of an append.
+//! writes are synced at once, or when the owner says so, in their order. Tests
+//! and the simulation decide what a crash takes, down to half of an append.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{Done, LogStore, MetaKey, Record, StorageError};
 
@@ -28,9 +28,11 @@ pub enum SyncMode {
 pub enum Loss {
     /// Nothing of them.
     All,
-    /// All writes but the last; of that, as many records as given.
-    TearLast {
-        /// How many.
+    /// The first of them; of the next, if that is an append, its first records.
+    Behind {
+        /// Writes that are kept.
+        writes: usize,
+        /// Records that are kept of the next one.
         records: usize,
     },
 }
@@ -84,8 +86,7 @@ impl Image {
 struct Inner {
     written: Image,
     synced: Image,
-    unsynced: Vec<Write>,
-    waiting: Vec<Done>,
+    unsynced: VecDeque<(Write, Option<Done>)>,
     mode: SyncMode,
 }
 
@@ -93,6 +94,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct MemoryLog {
     inner: Arc<Mutex<Inner>>,
+    written: Arc<Notify>,
     failure: watch::Sender<Option<Arc<StorageError>>>,
 }
 
@@ -107,12 +109,12 @@ impl MemoryLog {
         let inner = Inner {
             written: image.clone(),
             synced: image,
-            unsynced: Vec::new(),
-            waiting: Vec::new(),
+            unsynced: VecDeque::new(),
             mode,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
+            written: Arc::default(),
             failure: watch::channel(None).0,
         }
     }
@@ -123,15 +125,41 @@ impl MemoryLog {
 
     /// Makes everything durable that was written, and says so.
     pub fn sync(&self) {
-        let waiting = {
+        self.sync_first(usize::MAX);
+    }
+
+    /// The same for the oldest writes, at most so many: what was written when a
+    /// sync began.
+    pub fn sync_first(&self, writes: usize) {
+        let waiting: Vec<Done> = {
             let mut inner = self.inner();
-            for write in std::mem::take(&mut inner.unsynced) {
+            let count = writes.min(inner.unsynced.len());
+            let synced: Vec<_> = inner.unsynced.drain(..count).collect();
+            let apply = |(write, done)| {
                 inner.synced.apply(&write);
-            }
-            std::mem::take(&mut inner.waiting)
+                done
+            };
+            synced.into_iter().filter_map(apply).collect()
         };
         for done in waiting {
             done(Ok(()));
+        }
+    }
+
+    /// How many writes are not durable yet.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.inner().unsynced.len()
+    }
+
+    /// Waits until some are not.
+    pub async fn written(&self) {
+        loop {
+            let written = self.written.notified();
+            if self.unsynced() > 0 {
+                return;
+            }
+            written.await;
         }
     }
 
@@ -142,15 +170,13 @@ impl MemoryLog {
         let mut image = inner.synced.clone();
         match loss {
             Loss::All => {}
-            Loss::TearLast { records } => {
-                if let Some((last, before)) = inner.unsynced.split_last() {
-                    for write in before {
-                        image.apply(write);
-                    }
-                    if let Write::Append(torn) = last {
-                        let kept = torn.iter().take(records).cloned().collect();
-                        image.apply(&Write::Append(kept));
-                    }
+            Loss::Behind { writes, records } => {
+                for (write, _) in inner.unsynced.iter().take(writes) {
+                    image.apply(write);
+                }
+                if let Some((Write::Append(torn), _)) = inner.unsynced.get(writes) {
+                    let kept = torn.iter().take(records).cloned().collect();
+                    image.apply(&Write::Append(kept));
                 }
             }
         }
@@ -173,10 +199,10 @@ impl MemoryLog {
         let mode = {
             let mut inner = self.inner();
             inner.written.apply(&write);
-            inner.unsynced.push(write);
-            inner.waiting.extend(done);
+            inner.unsynced.push_back((write, done));
             inner.mode
         };
+        self.written.notify_waiters();
         if mode == SyncMode::AtOnce {
             self.sync();
         }
@@ -280,7 +306,20 @@ mod tests {
         let log = MemoryLog::new(SyncMode::OnDemand);
         log.append(vec![record(1)], ignore());
         log.append(vec![record(2), record(3), record(4)], ignore());
-        let after = log.crash(Loss::TearLast { records: 1 });
-        assert_eq!(after.range(), 1..3);
+        let loss = Loss::Behind {
+            writes: 1,
+            records: 1,
+        };
+        assert_eq!(log.crash(loss).range(), 1..3);
+    }
+
+    #[test]
+    fn what_is_written_while_a_sync_runs_is_not_in_it() {
+        let log = MemoryLog::new(SyncMode::OnDemand);
+        log.append(vec![record(1)], ignore());
+        let begun = log.unsynced();
+        log.append(vec![record(2)], ignore());
+        log.sync_first(begun);
+        assert_eq!(log.crash(Loss::All).range(), 1..2);
     }
 }

@@ -100,6 +100,23 @@ pub trait LogStore: Send + Sync + 'static {
     fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>>;
 }
 
+/// Snapshots of one replica. All calls block.
+pub trait SnapshotStore: Send + Sync + 'static {
+    /// Keeps a snapshot, durably, and gives up older ones.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    fn save(&self, snapshot: &StoredSnapshot) -> Result<(), StorageError>;
+
+    /// The newest one, if there is any.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Damaged`] when it is not what was written.
+    fn newest(&self) -> Result<Option<StoredSnapshot>, StorageError>;
+}
+
 /// What went wrong with a disk. There is no variant after which to go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::StorageError;
 use super::durable_file::{self, TEMPORARY_ENDING, create_directory, io, sync_directory};
+use super::{SnapshotStore, StorageError};
 
 const MAGIC: &[u8; 8] = b"VIVATSNP";
 const FORMAT: u32 = 1;
@@ -139,6 +139,16 @@ impl SnapshotFiles {
 
     fn path(&self, index: u64) -> PathBuf {
         self.directory.join(format!("{index:020}.{ENDING}"))
+    }
+}
+
+impl SnapshotStore for SnapshotFiles {
+    fn save(&self, snapshot: &StoredSnapshot) -> Result<(), StorageError> {
+        self.save(snapshot)
+    }
+
+    fn newest(&self) -> Result<Option<StoredSnapshot>, StorageError> {
+        self.newest()
     }
 }
 

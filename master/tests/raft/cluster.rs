@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use vivat_core::command::{Command, Reply};
+use vivat_ground::Ground;
 use vivat_master::raft::{
     Handle, Node, NodeConfig, ProposeError, RaftLimits, RaftStatus, StartError, Timing,
 };
@@ -50,12 +51,14 @@ impl Cluster {
         NodeConfig {
             seat,
             dir: self.dir(seat),
-            raft_listener,
+            raft_listener: raft_listener.into(),
             peers: self.addresses.clone(),
             client_address: format!("client-{}:1", seat.0),
             http_address: Some(format!("http-{}:1", seat.0)),
             timing: Timing::fast(),
             limits: self.limits,
+            disk: None,
+            ground: Ground::default(),
         }
     }
 
