@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vivat_ground::{Ground, Listener};
 use vivat_programs::ProgramEntry;
 
 /// Default memory of one slot, in bytes: 256 MiB.
@@ -17,6 +18,8 @@ pub enum Listen {
     Address(SocketAddr),
     /// A socket that is bound already, so that nobody can take its port.
     Bound(TcpListener),
+    /// On another network than the machine's.
+    Other(Listener),
 }
 
 /// Settings of one worker.
@@ -44,6 +47,11 @@ pub struct WorkerConfig {
     pub fail_after: Option<u32>,
     /// How long a shutdown waits for what runs.
     pub shutdown_grace: Duration,
+    /// Network and threads. Without threads of its own a worker runs attempts in
+    /// tasks, each after the time that [`WorkerConfig::pace`] gives it.
+    pub ground: Ground,
+    /// How long an attempt takes where work itself takes no time.
+    pub pace: fn() -> Duration,
 }
 
 impl WorkerConfig {
@@ -61,6 +69,8 @@ impl WorkerConfig {
             catalogue: vivat_programs::catalogue(),
             fail_after: None,
             shutdown_grace: Duration::from_secs(5),
+            ground: Ground::default(),
+            pace: || Duration::ZERO,
         }
     }
 }

@@ -87,6 +87,32 @@ impl Core {
         }
     }
 
+    /// The next attempt for a slot that is a task; none when the worker ends.
+    pub(crate) async fn taken(&self, kind: SlotKind) -> Option<Taken> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before looking, so that no change in between is missed.
+            changed.as_mut().enable();
+            if let Some(over) = self.try_next(kind) {
+                return over;
+            }
+            changed.await;
+        }
+    }
+
+    /// None when there is nothing yet.
+    fn try_next(&self, kind: SlotKind) -> Option<Option<Taken>> {
+        let mut state = self.lock();
+        if state.ended {
+            return Some(None);
+        }
+        let taken = state.held.next(kind)?;
+        drop(state);
+        self.changed.notify_waiters();
+        Some(Some(taken))
+    }
+
     /// Waits until a pull that asked for `asked` would miss work.
     pub(crate) async fn outgrown(&self, asked: Room) {
         self.until(|held| asked.is_outgrown_by(held.room(), self.slots))
@@ -112,11 +138,12 @@ impl Core {
         self.reports_ready.notified().await;
     }
 
-    /// Sends the slots' threads home once they are done with what they run.
+    /// Sends the slots home once they are done with what they run.
     pub(crate) fn end(&self) {
         self.lock().ended = true;
         self.task_ready.notify_all();
         self.control_ready.notify_all();
+        self.changed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -10,8 +10,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use vivat_client::{ClientOptions, LeaderClient};
+use vivat_ground::{Incoming, Listener, Threads};
 use vivat_proto::v1::segment_service_server::SegmentServiceServer;
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 use vivat_shared::limits::{MESSAGE_BYTES_MAX, SLOTS_MAX};
@@ -20,7 +20,7 @@ use crate::config::{Listen, WorkerConfig};
 use crate::core::Core;
 use crate::dir::{DirError, WorkerDir};
 use crate::held::Held;
-use crate::runner::{Runner, RunnerParts};
+use crate::runner::{Runner, RunnerParts, slots};
 use crate::session::{Introduction, Session};
 use crate::shuffle::{SegmentServer, Shuffle};
 
@@ -110,16 +110,25 @@ impl Worker {
     pub fn start(config: WorkerConfig) -> Result<WorkerHandle, StartError> {
         check(&config)?;
         let runtime = Handle::current();
-        let dir = Arc::new(WorkerDir::open(&config.dir).map_err(StartError::Dir)?);
+        let (threads, transport) = (config.ground.threads, config.ground.transport);
+        let dir = Arc::new(
+            WorkerDir::open(&config.dir)
+                .map_err(StartError::Dir)?
+                .on(threads),
+        );
         let (cells, crashed) = dir.running().map_err(StartError::Dir)?;
         let (incoming, address) = listen(config.listen, config.advertise_host)?;
         let core = Arc::new(Core::new(config.slots));
-        let leader = LeaderClient::new(config.cluster, ClientOptions::default());
+        let options = ClientOptions {
+            transport: transport.clone(),
+            ..ClientOptions::default()
+        };
+        let leader = LeaderClient::new(config.cluster, options);
         let shuffle = Arc::new(Shuffle::new(
             core.clone(),
             dir.clone(),
             leader.clone(),
-            runtime.clone(),
+            (runtime.clone(), transport),
             config.slots,
         ));
         let runner = Arc::new(Runner::new(RunnerParts {
@@ -133,7 +142,16 @@ impl Worker {
             catalogue: config.catalogue,
             fail_after: config.fail_after,
         }));
-        let threads = runner.start(config.slots).map_err(StartError::Thread)?;
+        let tasks = TaskTracker::new();
+        let threads = match threads {
+            Threads::Own => runner.start(config.slots).map_err(StartError::Thread)?,
+            Threads::Callers => {
+                for (kind, cell) in slots(config.slots) {
+                    tasks.spawn(runner.clone().run_slot_here(kind, cell, config.pace));
+                }
+                Vec::new()
+            }
+        };
         let introduction = Introduction {
             uid: dir.uid().to_owned(),
             address: address.clone(),
@@ -153,7 +171,6 @@ impl Worker {
             introduction,
             registered,
         };
-        let tasks = TaskTracker::new();
         tasks.spawn(serve(server, incoming, stop.clone()));
         let (breaks, broke) = oneshot::channel();
         tasks.spawn(run(session, crashed, stop.clone(), breaks));
@@ -255,16 +272,20 @@ fn check(config: &WorkerConfig) -> Result<(), StartError> {
 /// Below it an attempt would spill at every other record.
 const SLOT_MEMORY_BYTES_MIN: usize = 1024 * 1024;
 
-fn listen(listen: Listen, host: Option<String>) -> Result<(TcpIncoming, String), StartError> {
+fn listen(listen: Listen, host: Option<String>) -> Result<(Incoming, String), StartError> {
     let listener = match listen {
+        Listen::Other(listener) => {
+            let address = listener.address().map_err(StartError::Socket)?;
+            let incoming = listener.incoming().map_err(StartError::Socket)?;
+            return Ok((incoming, address));
+        }
         Listen::Bound(listener) => listener,
         Listen::Address(address) => {
             TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?
         }
     };
-    listener.set_nonblocking(true).map_err(StartError::Socket)?;
     let bound = listener.local_addr().map_err(StartError::Socket)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Socket)?;
+    let incoming = Listener::from(listener).incoming();
     let address = match host {
         Some(host) if host.contains(':') && !host.starts_with('[') => {
             format!("[{host}]:{}", bound.port())
@@ -272,13 +293,10 @@ fn listen(listen: Listen, host: Option<String>) -> Result<(TcpIncoming, String),
         Some(host) => format!("{host}:{}", bound.port()),
         None => bound.to_string(),
     };
-    Ok((
-        TcpIncoming::from(listener).with_nodelay(Some(true)),
-        address,
-    ))
+    Ok((incoming.map_err(StartError::Socket)?, address))
 }
 
-async fn serve(server: SegmentServer, incoming: TcpIncoming, stop: CancellationToken) {
+async fn serve(server: SegmentServer, incoming: Incoming, stop: CancellationToken) {
     // However it ends, the session ends with it, and the other way round.
     let _both = stop.clone().drop_guard();
     let service = SegmentServiceServer::new(server)

@@ -25,6 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use vivat_ground::Threads;
 use vivat_shared::ids::{AttemptId, ClusterId, JobId};
 
 pub(crate) use checked::ReadError;
@@ -99,6 +100,7 @@ pub(crate) struct WorkerDir {
     jobs: Mutex<BTreeSet<JobId>>,
     /// Slots of one job note the same staging directory at the same moment.
     staging: Mutex<()>,
+    threads: Threads,
     _lock: File,
 }
 
@@ -117,11 +119,23 @@ impl WorkerDir {
             uid: identity(&root.join("identity"))?,
             jobs: Mutex::default(),
             staging: Mutex::default(),
+            threads: Threads::Own,
             _lock: lock,
         };
         let found = dir.scan_jobs().map_err(DirError::io("list", root))?;
         *dir.lock_jobs() = found;
         Ok(dir)
+    }
+
+    /// The same, with its files read and written on these threads.
+    #[must_use]
+    pub(crate) fn on(self, threads: Threads) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// Where its files are read and written.
+    pub(crate) fn threads(&self) -> Threads {
+        self.threads
     }
 
     /// Random, minted once, the same across restarts.

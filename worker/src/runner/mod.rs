@@ -5,6 +5,7 @@
 //! next; it knows neither the leader nor the epoch. Whatever user code does,
 //! short of ending the process, ends in an outcome.
 
+mod here;
 mod panics;
 mod programs;
 mod work;
@@ -16,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::Handle;
 use vivat_client::LeaderClient;
 use vivat_programs::ProgramEntry;
-use vivat_shared::attempt::{AttemptFailure, Outcome, Work};
+use vivat_shared::attempt::{AttemptFailure, Outcome, PlanChunk, Work};
 use vivat_shared::cause::{FailureCause, InputRange};
 use vivat_shared::ids::{AttemptId, JobId, TaskKind};
 use vivat_shared::limits::OUTPUT_TAIL_BYTES_MAX;
@@ -47,6 +48,12 @@ impl From<FailureCause> for Fault {
         Self::Cause(cause)
     }
 }
+
+/// How the work of an attempt ended: a panic is its message.
+type Ended = Result<Result<Outcome, Fault>, String>;
+
+/// Takes the pieces of a plan, each with its number.
+type SendChunk<'s> = dyn FnMut(u32, PlanChunk) -> Result<(), Fault> + 's;
 
 /// What runs attempts.
 #[derive(Debug)]
@@ -96,12 +103,11 @@ impl Runner {
     /// Starts the threads; they end when the core does.
     pub(crate) fn start(self: &Arc<Self>, slots: u32) -> std::io::Result<Vec<JoinHandle<()>>> {
         let mut threads = Vec::new();
-        for cell in CELL_CONTROL..=slots as usize {
+        for (kind, cell) in self::slots(slots) {
             let runner = self.clone();
-            let (name, kind) = if cell == CELL_CONTROL {
-                ("control".to_owned(), SlotKind::Control)
-            } else {
-                (format!("slot-{}", cell - 1), SlotKind::Task)
+            let name = match kind {
+                SlotKind::Control => "control".to_owned(),
+                SlotKind::Task => format!("slot-{}", cell - 1),
             };
             let thread = thread::Builder::new().name(name);
             threads.push(thread.spawn(move || runner.run_slot(kind, cell))?);
@@ -164,9 +170,18 @@ impl Runner {
     }
 
     fn run_one(&self, taken: Taken, cell: usize) {
+        tracing::debug!(attempt = %taken.grant.attempt, "attempt started");
+        let ended = panics::caught(|| {
+            self.work(&taken, cell, &mut |number, chunk| {
+                self.append(&taken.grant, number, chunk)
+            })
+        });
+        self.end(taken, cell, ended);
+    }
+
+    /// Makes an outcome of how the work ended.
+    fn end(&self, taken: Taken, cell: usize, ended: Ended) {
         let grant = taken.grant.clone();
-        tracing::debug!(attempt = %grant.attempt, "attempt started");
-        let ended = panics::caught(|| self.work(&taken, cell));
         self.die_if_asked(cell);
         let outcome = match ended {
             Ok(Ok(outcome)) => outcome,
@@ -213,13 +228,13 @@ impl Runner {
         }
     }
 
-    fn work(&self, taken: &Taken, cell: usize) -> Result<Outcome, Fault> {
+    fn work(&self, taken: &Taken, cell: usize, send: &mut SendChunk<'_>) -> Result<Outcome, Fault> {
         let grant = &taken.grant;
         if grant.cancel.is_cancelled() {
             return Err(Fault::Stopped);
         }
         match &grant.work {
-            Work::Plan => self.plan(grant),
+            Work::Plan => self.plan(grant, send),
             Work::Map {
                 file,
                 split,
@@ -254,6 +269,12 @@ impl Runner {
             }
         }
     }
+}
+
+/// The slots of a worker, each with its cell among those that run.
+pub(crate) fn slots(count: u32) -> impl Iterator<Item = (SlotKind, usize)> {
+    let tasks = (CELL_CONTROL + 1..=count as usize).map(|cell| (SlotKind::Task, cell));
+    std::iter::once((SlotKind::Control, CELL_CONTROL)).chain(tasks)
 }
 
 fn failed(grant: &Grant, mut cause: FailureCause, mut output_tail: String) -> Outcome {

@@ -18,7 +18,7 @@ use vivat_shared::ids::AttemptId;
 use vivat_shared::job::StepSpec;
 use vivat_shared::size_code::SizeCode;
 
-use super::{Fault, Runner};
+use super::{Fault, Runner, SendChunk};
 use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
@@ -31,14 +31,17 @@ const SEARCH_BUDGET: Duration = Duration::from_secs(30);
 impl Runner {
     /// Checks program, parameters, inputs and output, in the order in which a
     /// user would want to be told, and sends the splits.
-    pub(super) fn plan(&self, grant: &Arc<Grant>) -> Result<Outcome, Fault> {
+    pub(super) fn plan(
+        &self,
+        grant: &Arc<Grant>,
+        mut send: &mut SendChunk<'_>,
+    ) -> Result<Outcome, Fault> {
         let spec = &grant.spec;
         self.programs.get(grant.attempt.task.round, spec)?;
         let stopped = || grant.cancel.is_cancelled();
         let files = list(&spec.inputs, &stopped)?;
         let paths = self.output(grant)?;
         let replaces = check_output(&paths, spec.overwrite)?;
-        let mut send = |number: u32, chunk: PlanChunk| self.append(grant, number, chunk);
         let mut writer = PlanWriter::new(spec.format, spec.split_bytes);
         for file in files {
             writer.add(file, &mut send)?;
@@ -171,8 +174,23 @@ impl Runner {
         Ok(paths)
     }
 
+    /// Sends one chunk and blocks until a leader has it.
+    pub(super) fn append(
+        &self,
+        grant: &Grant,
+        chunk: u32,
+        content: PlanChunk,
+    ) -> Result<(), Fault> {
+        self.runtime.block_on(self.send(grant, chunk, content))
+    }
+
     /// Sends one chunk and waits until a leader has it.
-    fn append(&self, grant: &Arc<Grant>, chunk: u32, content: PlanChunk) -> Result<(), Fault> {
+    pub(super) async fn send(
+        &self,
+        grant: &Grant,
+        chunk: u32,
+        content: PlanChunk,
+    ) -> Result<(), Fault> {
         let (files, splits) = chunk_to_wire(content);
         let request = v1::AppendPlanRequest {
             worker: Some(grant.worker.into()),
@@ -200,12 +218,10 @@ impl Runner {
                 }
             }
         };
-        self.runtime.block_on(async {
-            tokio::select! {
-                sent = send => sent,
-                () = grant.stopped.cancelled() => Err(Fault::Stopped),
-            }
-        })
+        tokio::select! {
+            sent = send => sent,
+            () = grant.stopped.cancelled() => Err(Fault::Stopped),
+        }
     }
 }
 

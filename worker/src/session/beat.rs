@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use vivat_proto::v1;
 use vivat_shared::ids::{AttemptId, JobId};
 
-use super::{Registration, Session, SessionEnd, after_error};
+use super::{Registration, Session, SessionEnd, after_error, blocking};
 use crate::dir::WorkerDir;
 use crate::held::Held;
 
@@ -79,7 +79,11 @@ impl Session {
         let free: Vec<JobId> = ended.filter(|job| !busy.contains(job)).collect();
         self.runner.forget_jobs(&free);
         let dir = self.dir.clone();
-        *deleting = Some(tokio::task::spawn_blocking(move || delete(&dir, &free)));
+        let deletion = blocking(dir.threads(), move || delete(&dir, &free));
+        *deleting = Some(tokio::spawn(async {
+            // A panic was told by its hook.
+            let _done = deletion.await;
+        }));
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use vivat_client::{ClientError, LeaderClient};
+use vivat_ground::Threads;
 use vivat_proto::error::WireError;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
@@ -157,7 +158,8 @@ impl Session {
     /// Job numbers of another cluster mean other jobs: nothing is begun for it.
     async fn adopt(&self, registration: Registration) -> Result<(), DirError> {
         let dir = self.dir.clone();
-        let adopted = blocking(move || dir.adopt_cluster(registration.cluster)).await;
+        let adopt = move || dir.adopt_cluster(registration.cluster);
+        let adopted = blocking(self.dir.threads(), adopt).await;
         adopted.unwrap_or(Ok(()))
     }
 
@@ -283,9 +285,10 @@ fn registration(answer: v1::RegisterWorkerResponse) -> Result<Registration, Wire
 
 /// Runs file work off the async threads; none when it panicked.
 pub(crate) async fn blocking<T: Send + 'static>(
+    threads: Threads,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+    threads.run(work).await.ok()
 }
 
 /// What to do about an error of a session's call that is no answer.

@@ -74,7 +74,7 @@ impl Session {
         }
         tracing::debug!(reports = refused.len(), "reports refused; their files go");
         let runner = self.runner.clone();
-        blocking(move || {
+        blocking(self.dir.threads(), move || {
             for grant in refused {
                 runner.discard(&grant);
             }

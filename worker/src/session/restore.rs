@@ -18,7 +18,7 @@ const OFFERED_PER_CALL_MAX: usize = 256;
 impl Session {
     pub(super) async fn restore(&self, registration: Registration) -> Result<(), SessionEnd> {
         let dir = self.dir.clone();
-        let Some(intact) = blocking(move || look_through(&dir)).await else {
+        let Some(intact) = blocking(self.dir.threads(), move || look_through(&dir)).await else {
             tracing::error!("looking through the segments panicked");
             return Ok(());
         };

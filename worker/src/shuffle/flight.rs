@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 use vivat_engine::segment::FileRange;
 use vivat_engine::{SegmentError, SegmentReader};
+use vivat_ground::Threads;
 use vivat_proto::error::detail_of;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
@@ -249,7 +250,7 @@ impl Flight {
             return check(piece, partition).is_ok();
         }
         let piece = piece.clone();
-        blocking(move || check(&piece, partition).is_ok())
+        blocking(Threads::Own, move || check(&piece, partition).is_ok())
             .await
             .unwrap_or(false)
     }

@@ -291,6 +291,7 @@ async fn look_up(
     partition: u32,
     outputs: Vec<(MapOutput, bool)>,
 ) -> Vec<Arrival> {
+    let threads = dir.threads();
     let look = move || {
         let one = |(output, in_doubt)| match local(&dir, map_attempt(round, output), partition) {
             Ok(piece) if in_doubt && check(&piece, partition).is_err() => Arrival::Bad(output),
@@ -299,7 +300,7 @@ async fn look_up(
         };
         outputs.into_iter().map(one).collect()
     };
-    blocking(look).await.unwrap_or_else(|| {
+    blocking(threads, look).await.unwrap_or_else(|| {
         let error = std::io::Error::other("looking up segments panicked");
         vec![Arrival::Storage(error)]
     })

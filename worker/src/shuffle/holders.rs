@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
+use vivat_ground::Transport;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A holder that vanished without a word is noticed by this.
@@ -17,12 +18,20 @@ const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
 /// The channels.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Holders {
+    transport: Transport,
     channels: Mutex<HashMap<String, Channel>>,
 }
 
 impl Holders {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            channels: Mutex::default(),
+        }
+    }
+
     /// The channel to an address; it dials at its first call. None when the
     /// text is no address.
     pub(super) fn get(&self, address: &str) -> Option<Channel> {
@@ -30,15 +39,15 @@ impl Holders {
         if let Some(channel) = channels.get(address) {
             return Some(channel.clone());
         }
-        let channel = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .ok()?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .connect_lazy();
+            .keep_alive_timeout(KEEPALIVE);
+        let channel = self.transport.channel(&endpoint);
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }

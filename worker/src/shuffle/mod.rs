@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vivat_client::LeaderClient;
+use vivat_ground::Transport;
 
 use crate::core::Core;
 use crate::dir::WorkerDir;
@@ -54,14 +55,14 @@ impl Shuffle {
         core: Arc<Core>,
         dir: Arc<WorkerDir>,
         leader: LeaderClient,
-        runtime: Handle,
+        (runtime, transport): (Handle, Transport),
         slots: u32,
     ) -> Self {
         Self {
             core,
             dir,
             leader,
-            holders: Holders::default(),
+            holders: Holders::new(transport),
             streams: Semaphore::new(STREAMS_MAX),
             turns: Arc::new(Semaphore::new(slots as usize * GATHERING_PER_SLOT)),
             tasks: TaskTracker::new(),

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 use vivat_engine::segment::{Damage, FileRange};
 use vivat_engine::{SegmentError, SegmentFile, verify};
+use vivat_ground::Threads;
 use vivat_proto::error::{narrow, required, status};
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
@@ -72,11 +73,15 @@ impl SegmentService for SegmentServer {
         let served = self.streams.clone().acquire_owned().await;
         let served = served.map_err(|_| Status::unavailable("this worker is stopping"))?;
         let dir = self.dir.clone();
+        if dir.threads() == Threads::Callers {
+            return Ok(Response::new(serve_at_once(&dir, &order)));
+        }
         let (answers, stream) = mpsc::channel(READ_AHEAD);
         tokio::task::spawn_blocking(move || {
-            if let Err(refusal) = serve(&dir, &order, &answers) {
+            let mut send = |answer| answers.blocking_send(answer).is_ok();
+            if let Err(refusal) = serve(&dir, &order, &mut send) {
                 // A reader that is gone does not hear it.
-                let _gone = answers.blocking_send(Err(*refusal));
+                let _gone = send(Err(*refusal));
             }
             drop(served);
         });
@@ -98,7 +103,7 @@ impl SegmentService for SegmentServer {
             }));
         }
         let path = self.dir.segment_path(map);
-        let problem = match blocking(move || verify(&path)).await {
+        let problem = match blocking(self.dir.threads(), move || verify(&path)).await {
             Some(Ok(_)) => String::new(),
             Some(Err(error)) => error.to_string(),
             None => return Err(Status::internal("the probe panicked")),
@@ -138,11 +143,28 @@ fn order(request: v1::FetchSegmentsRequest) -> Result<Order, Status> {
     })
 }
 
+/// Reads all of the order before any of it is sent: who has one thread cannot
+/// wait for a slow reader.
+fn serve_at_once(dir: &WorkerDir, order: &Order) -> ReceiverStream<Answer> {
+    let mut all = Vec::new();
+    let read = serve(dir, order, &mut |answer| {
+        all.push(answer);
+        true
+    });
+    all.extend(read.err().map(|refusal| Err(*refusal)));
+    let (answers, stream) = mpsc::channel(all.len().max(1));
+    for answer in all {
+        // There is room for all of them, and the reader is below.
+        let _sent = answers.try_send(answer);
+    }
+    ReceiverStream::new(stream)
+}
+
 /// Streams the order. An error ends the stream, for all segments that follow.
 fn serve(
     dir: &WorkerDir,
     order: &Order,
-    answers: &mpsc::Sender<Answer>,
+    send: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<(), Box<Status>> {
     let mut skip_bytes = order.offset;
     for (position, &map) in (0_u32..).zip(&order.maps) {
@@ -164,7 +186,7 @@ fn serve(
                 segment_bytes: announced.take(),
                 data,
             };
-            if answers.blocking_send(Ok(answer)).is_err() {
+            if !send(Ok(answer)) {
                 return Ok(());
             }
             if left_bytes == 0 {
