@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use vivat_shared::ids::{ClusterId, NodeId, Seat};
 
+use crate::failpoints::IDENTITY;
 use crate::storage::{StorageError, durable_file};
 
 const FILE: &str = "identity";
@@ -76,7 +77,8 @@ impl Identity {
     pub fn save(&self, directory: &Path) -> Result<(), StorageError> {
         let body = self.body();
         let checksum = format!("checksum {:08x}\n", crc32c::crc32c(body.as_bytes()));
-        durable_file::replace(&path(directory), &[body.as_bytes(), checksum.as_bytes()])
+        let parts = [body.as_bytes(), checksum.as_bytes()];
+        durable_file::replace(&path(directory), &parts, IDENTITY)
     }
 
     fn body(&self) -> String {

@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod config;
 pub mod disk;
+pub mod failpoints;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub mod identity;

@@ -22,6 +22,7 @@ use super::api::AppliedEvents;
 use super::types::{
     ApplyReply, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
+use crate::failpoints::{Point, pass};
 use crate::storage::{SnapshotStore, StoredSnapshot};
 
 /// Entries applied under one hold of the lock.
@@ -119,6 +120,7 @@ impl Machine {
     }
 
     fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), io::Error> {
+        pass(Point::ApplyBegin).map_err(io::Error::other)?;
         let mut happened = Vec::new();
         let mut state = self.shared.state_mut();
         for (entry, responder) in batch {
@@ -149,7 +151,7 @@ impl Machine {
             // Nobody listens on a follower.
             let _ = self.shared.events.send(Arc::new(events));
         }
-        Ok(())
+        pass(Point::ApplyDone).map_err(io::Error::other)
     }
 }
 
@@ -220,11 +222,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let work = move || -> Result<State, io::Error> {
             let state = vivat_core::snapshot::decode(&stored.content)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            pass(Point::InstallBegin).map_err(io::Error::other)?;
             // openraft restores from our own file at each start: leave it.
             let have = snapshots.newest().map_err(io::Error::other)?;
             if have.is_none_or(|have| have.index < stored.index) {
                 snapshots.save(&stored).map_err(io::Error::other)?;
             }
+            pass(Point::InstallSaved).map_err(io::Error::other)?;
             Ok(state)
         };
         let state = self.threads.run(work).await??;
@@ -265,8 +269,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let (state, snapshots) = (self.state.clone(), Arc::clone(&self.snapshots));
         let of_file = meta.clone();
         let work = move || -> Result<Bytes, io::Error> {
+            pass(Point::BuildBegin).map_err(io::Error::other)?;
             let stored = stored(&of_file, vivat_core::snapshot::encode(&state).into());
             snapshots.save(&stored).map_err(io::Error::other)?;
+            pass(Point::BuildSaved).map_err(io::Error::other)?;
             Ok(stored.content)
         };
         let content = self.threads.run(work).await??;

@@ -80,7 +80,7 @@ impl Node {
             return Ok(Self { handle, runtime });
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
+            .worker_threads(threads())
             .thread_name("raft")
             .enable_all()
             .build()
@@ -155,6 +155,16 @@ impl Drop for Owned {
             runtime.shutdown_background();
         }
     }
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn threads() -> usize {
+    THREADS
+}
+
+#[cfg(feature = "failpoints")]
+fn threads() -> usize {
+    crate::failpoints::raft_threads(THREADS)
 }
 
 async fn end(runtime: Option<Runtime>) {

@@ -9,29 +9,35 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::StorageError;
+use crate::failpoints::{FilePoints, pass};
 
 /// Ending of a file that is being written; whoever finds one removes it.
 pub const TEMPORARY_ENDING: &str = "tmp";
 
-/// Puts `parts`, one after the other, in the place of `path`.
+/// Puts `parts`, one after the other, in the place of `path`; `points` lie
+/// between the steps.
 ///
 /// # Errors
 ///
 /// When the operating system refuses any of the steps; the old content is then
 /// still there, or the new one is.
-pub fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), StorageError> {
+pub fn replace(path: &Path, parts: &[&[u8]], points: FilePoints) -> Result<(), StorageError> {
     let temporary = temporary_beside(path);
     let mut file = File::create(&temporary).map_err(io("create", &temporary))?;
+    pass(points.created)?;
     for part in parts {
         file.write_all(part).map_err(io("write", &temporary))?;
     }
+    pass(points.written)?;
     file.sync_all().map_err(io("sync", &temporary))?;
     drop(file);
+    pass(points.synced)?;
     fs::rename(&temporary, path).map_err(io("rename a new file to", path))?;
-    match path.parent() {
-        Some(parent) => sync_directory(parent),
-        None => Ok(()),
+    pass(points.renamed)?;
+    if let Some(parent) = path.parent() {
+        sync_directory(parent)?;
     }
+    pass(points.kept)
 }
 
 /// Reads a whole file; `None` when there is none.

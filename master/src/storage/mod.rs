@@ -178,6 +178,9 @@ pub enum StorageError {
     /// An earlier error ended the store.
     #[error("the raft log has failed before")]
     Failed,
+    /// The thread that writes has ended by a panic: ours, or the database's.
+    #[error("the writer of the raft log panicked")]
+    WriterPanicked,
 }
 
 impl StorageError {
@@ -191,7 +194,8 @@ impl StorageError {
             | Self::Io { .. }
             | Self::Database { .. }
             | Self::Format { .. }
-            | Self::Failed => false,
+            | Self::Failed
+            | Self::WriterPanicked => false,
         }
     }
 }

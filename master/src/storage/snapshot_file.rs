@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::durable_file::{self, TEMPORARY_ENDING, create_directory, io, sync_directory};
 use super::{SnapshotStore, StorageError};
+use crate::failpoints::{Point, SNAPSHOT, pass};
 
 const MAGIC: &[u8; 8] = b"VIVATSNP";
 const FORMAT: u32 = 1;
@@ -63,6 +64,7 @@ impl SnapshotFiles {
     ///
     /// When the operating system refuses.
     pub fn save(&self, snapshot: &StoredSnapshot) -> Result<(), StorageError> {
+        pass(Point::SnapshotBegin)?;
         let path = self.path(snapshot.index);
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.extend_from_slice(MAGIC);
@@ -82,8 +84,10 @@ impl SnapshotFiles {
                 &snapshot.content,
                 &checksum.to_le_bytes(),
             ],
+            SNAPSHOT,
         )?;
-        self.remove_but(snapshot.index)
+        self.remove_but(snapshot.index)?;
+        pass(Point::SnapshotDone)
     }
 
     /// The newest snapshot; `None` when there is none. Blocks.
@@ -114,6 +118,7 @@ impl SnapshotFiles {
             }
         }
         if removed {
+            pass(Point::SnapshotOlderRemoved)?;
             sync_directory(&self.directory)?;
         }
         Ok(())

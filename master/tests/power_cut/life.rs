@@ -109,13 +109,16 @@ impl Life {
     pub fn live(mut self, cuts: u64) -> Result<Totals, String> {
         while self.totals.cuts < cuts {
             let seed = self.dice.roll();
-            let cut = match self.dice.up_to(2) {
+            let cut = match self.dice.up_to(3) {
                 0 => Cut::Drop,
                 1 => Cut::Reorder { seed },
                 _ => Cut::Torn { seed },
             };
             let operations = self.dice.up_to(OPERATIONS_BEFORE_CUT_MAX);
-            self.fs.arm(operations, cut);
+            match cut {
+                Cut::Drop | Cut::Reorder { .. } => self.fs.arm(operations, cut),
+                Cut::Torn { .. } => self.fs.arm_before_sync(operations, cut),
+            }
             let told = self.write(OPERATIONS);
             self.judge(&told)?;
             if self.last_cut.is_none() {

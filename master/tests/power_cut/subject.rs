@@ -1,14 +1,23 @@
-//! Stores to cut the power of: the real one, and three with a bug.
+//! Stores to take down: the real one, three with a bug, and the files beside the
+//! log, whose only record is the newest.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vivat_master::storage::{Done, LogStore, MetaKey, Record, SledLog};
+use vivat_master::identity::{Identity, Stage};
+use vivat_master::storage::durable_file::create_directory;
+use vivat_master::storage::{
+    Done, LogStore, MetaKey, Record, SledLog, SnapshotFiles, StorageError, StoredSnapshot,
+};
+use vivat_shared::ids::{ClusterId, NodeId, Seat};
 
 use super::state::State;
 use super::writer::{pattern, write_of};
+
+/// More than one page, so that one may be half there.
+const SNAPSHOT_BYTES: usize = 30_000;
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +30,10 @@ pub enum Kind {
     TrustsFlush,
     /// One that syncs, and tries again when that fails.
     RetriesSync,
+    /// The product's snapshots: a vote is the index of one.
+    Snapshots,
+    /// The product's identity: a vote is its node id.
+    Identity,
 }
 
 impl Kind {
@@ -31,6 +44,16 @@ impl Kind {
             Self::Hasty => "hasty",
             Self::TrustsFlush => "trusts-flush",
             Self::RetriesSync => "retries-sync",
+            Self::Snapshots => "snapshots",
+            Self::Identity => "identity",
+        }
+    }
+
+    /// Whether it keeps nothing but a vote.
+    pub fn only_votes(self) -> bool {
+        match self {
+            Self::Real | Self::Hasty | Self::TrustsFlush | Self::RetriesSync => false,
+            Self::Snapshots | Self::Identity => true,
         }
     }
 
@@ -41,6 +64,8 @@ impl Kind {
             Self::Hasty,
             Self::TrustsFlush,
             Self::RetriesSync,
+            Self::Snapshots,
+            Self::Identity,
         ];
         all.into_iter().find(|kind| kind.word() == word)
     }
@@ -54,6 +79,14 @@ impl Kind {
             Self::TrustsFlush | Self::RetriesSync => {
                 let opened = Homemade::open(directory, self == Self::RetriesSync);
                 Box::new(opened.map_err(|error| error.to_string())?)
+            }
+            Self::Snapshots => {
+                let files = SnapshotFiles::open(directory);
+                Box::new(Single(files.map_err(|error| chain(&error))?))
+            }
+            Self::Identity => {
+                create_directory(directory).map_err(|error| chain(&error))?;
+                Box::new(Single(IdentityFile(directory.to_owned())))
             }
         })
     }
@@ -82,6 +115,10 @@ pub trait Subject {
     ///
     /// What in it was never written.
     fn found(&self) -> Result<State, String>;
+    /// Whether it has ended.
+    fn has_failed(&self) -> bool {
+        false
+    }
 }
 
 fn bytes_of(number: u64) -> Bytes {
@@ -136,6 +173,81 @@ impl Subject for SledLog {
             state.records.insert(record.index, write_of(&record)?);
         }
         Ok(state)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure().borrow().is_some()
+    }
+}
+
+/// A store of one value, which a vote replaces.
+trait Newest {
+    fn replace(&self, number: u64) -> Result<(), StorageError>;
+    fn newest(&self) -> Result<Option<u64>, String>;
+}
+
+/// Any of them.
+struct Single<T>(T);
+
+impl<T: Newest> Subject for Single<T> {
+    fn write_vote(&self, vote: u64, done: Done) {
+        done(self.0.replace(vote).map_err(Arc::new));
+    }
+
+    fn found(&self) -> Result<State, String> {
+        Ok(State {
+            vote: self.0.newest()?,
+            ..State::default()
+        })
+    }
+
+    fn write_records(&self, _records: Vec<Record>, _done: Done) {}
+
+    fn write_hint(&self, _hint: u64) {}
+
+    fn remove_after(&self, _last: u64) {}
+
+    fn remove_upto(&self, _upto: u64) {}
+}
+
+impl Newest for SnapshotFiles {
+    fn replace(&self, number: u64) -> Result<(), StorageError> {
+        self.save(&StoredSnapshot {
+            index: number,
+            meta: bytes_of(number),
+            content: pattern(number, number, SNAPSHOT_BYTES).into(),
+        })
+    }
+
+    fn newest(&self) -> Result<Option<u64>, String> {
+        let newest = Self::newest(self).map_err(|error| chain(&error))?;
+        let Some(newest) = newest else {
+            return Ok(None);
+        };
+        let expected = pattern(newest.index, newest.index, SNAPSHOT_BYTES);
+        let is_ours = newest.meta == bytes_of(newest.index) && newest.content == expected;
+        is_ours
+            .then_some(Some(newest.index))
+            .ok_or_else(|| format!("snapshot {} is what nobody wrote", newest.index))
+    }
+}
+
+struct IdentityFile(PathBuf);
+
+impl Newest for IdentityFile {
+    fn replace(&self, number: u64) -> Result<(), StorageError> {
+        let identity = Identity {
+            cluster_id: ClusterId(7),
+            node_id: NodeId(number),
+            seat: Seat(1),
+            stage: Stage::Member,
+        };
+        identity.save(&self.0)
+    }
+
+    fn newest(&self) -> Result<Option<u64>, String> {
+        let found = Identity::load(&self.0).map_err(|error| chain(&error))?;
+        Ok(found.map(|identity| identity.node_id.0))
     }
 }
 
@@ -213,7 +325,7 @@ impl Homemade {
             }
             Err(error) => {
                 eprintln!("{error}");
-                done(Err(Arc::new(vivat_master::storage::StorageError::Failed)));
+                done(Err(Arc::new(StorageError::Failed)));
             }
         }
     }

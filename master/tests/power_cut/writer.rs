@@ -2,13 +2,14 @@
 //! until its disk is dead.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use vivat_master::storage::{Done, Record};
 use vivat_testkit::dice::Dice;
+use vivat_testkit::failpoints::{self, Orders};
 
 use super::diary::Diary;
 use super::state::{Operation, State};
@@ -23,6 +24,8 @@ const HEAD_BYTES: usize = 16;
 const LARGE_BYTES: u64 = 60_000;
 /// Nothing takes so long on a disk in memory.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two looks at the store while an answer is out.
+const POLL: Duration = Duration::from_millis(10);
 
 /// What a writer is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +45,11 @@ pub struct Order {
 impl Order {
     /// Starts the process.
     pub fn start(&self) -> Process {
+        self.start_with(None)
+    }
+
+    /// Starts the process under orders.
+    pub fn start_with(&self, orders: Option<&Orders>) -> Process {
         let words = [
             self.kind.word().to_owned(),
             self.seed.to_string(),
@@ -51,15 +59,17 @@ impl Order {
             self.diary.to_str().unwrap().to_owned(),
             self.directory.to_str().unwrap().to_owned(),
         ];
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args([TEST, "--exact", "--nocapture"])
             .env(ENVIRONMENT, words.join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Process(child)
+            .stderr(Stdio::null());
+        if let Some(orders) = orders {
+            command.env(failpoints::VARIABLE, orders.file());
+        }
+        Process(command.spawn().unwrap())
     }
 
     fn from_environment() -> Option<Self> {
@@ -98,6 +108,11 @@ impl Process {
         self.0.try_wait().unwrap().is_some()
     }
 
+    /// How it ended, if it did.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
     /// SIGKILL, unless it ended already.
     pub fn kill(&mut self) {
         self.0.kill().ok();
@@ -124,7 +139,12 @@ pub fn run_if_asked() {
     match store.found() {
         Ok(state) => {
             diary.found(&state);
-            Writer::new(order, diary, store, state).run();
+            let gives_up = order.failures == 0;
+            let store = Writer::new(order, diary, store, state).run();
+            if gives_up && store.has_failed() {
+                // As a master does: nothing is closed in order any more.
+                std::process::exit(0);
+            }
         }
         Err(problem) => diary.wrong(&problem),
     }
@@ -155,7 +175,7 @@ impl Writer {
     }
 
     /// Until too many operations failed, or there were enough.
-    fn run(mut self) {
+    fn run(mut self) -> Box<dyn Subject> {
         let mut failures = 0;
         let (told, outcomes) = channel();
         let mut waiting = 0_u32;
@@ -165,15 +185,30 @@ impl Writer {
             if self.dice.chance(60) {
                 while waiting > 0 {
                     waiting -= 1;
-                    // Without an answer for so long, the parent will tell.
-                    match outcomes.recv_timeout(DEADLINE) {
-                        Ok(true) => {}
-                        Ok(false) if failures < self.order.failures => failures += 1,
-                        Ok(false) | Err(_) => return,
+                    match self.wait(&outcomes) {
+                        Some(true) => {}
+                        Some(false) if failures < self.order.failures => failures += 1,
+                        Some(false) | None => return self.store,
                     }
                 }
             }
         }
+        self.store
+    }
+
+    /// The next outcome; none when the store has ended without one, or takes so
+    /// long that the parent will tell.
+    fn wait(&self, outcomes: &Receiver<bool>) -> Option<bool> {
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            let failed = self.store.has_failed();
+            match outcomes.recv_timeout(POLL) {
+                Ok(outcome) => return Some(outcome),
+                Err(_) if failed => return None,
+                Err(_) => {}
+            }
+        }
+        None
     }
 
     /// One operation; whether it will be acknowledged.
@@ -219,6 +254,9 @@ impl Writer {
     }
 
     fn choose(&mut self) -> Operation {
+        if self.order.kind.only_votes() {
+            return Operation::Vote(self.state.vote.map_or(1, |vote| vote + 1));
+        }
         let next = self.state.next();
         let kept = self.state.records.len() as u64;
         if self.dice.chance(20) {

@@ -23,6 +23,7 @@ use self::index::Index;
 use self::writer::{Job, Writer};
 use super::durable_file::io;
 use super::{DirLock, Done, LogStore, MetaKey, Record, StorageError};
+use crate::failpoints::{Point, pass};
 
 mod chunks;
 mod index;
@@ -63,6 +64,15 @@ impl Shared {
 
     fn metas(&self) -> MutexGuard<'_, BTreeMap<MetaKey, Bytes>> {
         self.metas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the store. The first error stays: later ones are its consequences.
+    fn fail(&self, error: &Arc<StorageError>) {
+        self.failure.send_if_modified(|current| {
+            let is_first = current.is_none();
+            current.get_or_insert_with(|| Arc::clone(error));
+            is_first
+        });
     }
 }
 
@@ -125,13 +135,11 @@ impl SledLog {
 
     fn submit(&self, jobs: &Option<SyncSender<Job>>, job: Job) {
         // The writer drains the channel until this end is dropped, so it can
-        // only be gone after a panic, and then the failure says so.
+        // only be gone after a panic, of which its alarm has told by then.
         if let Some(jobs) = jobs
             && jobs.send(job).is_err()
         {
-            self.shared
-                .failure
-                .send_replace(Some(Arc::new(StorageError::Failed)));
+            self.shared.fail(&Arc::new(StorageError::Failed));
         }
     }
 
@@ -144,6 +152,7 @@ impl SledLog {
 
     fn read_disk(&self, range: Range<u64>) -> Result<Vec<Record>, StorageError> {
         let keys = chunks::key(range.start, 0)..chunks::key(range.end, 0);
+        pass(Point::ReadBegin)?;
         let mut assembler = Assembler::default();
         let mut records = Vec::new();
         for item in self.log.range(keys) {
@@ -173,7 +182,7 @@ impl LogStore for SledLog {
         let jobs = self.jobs();
         let Some(generation) = self.push(&records) else {
             let error = Arc::new(self.damaged("an append would leave a hole".to_owned()));
-            self.shared.failure.send_replace(Some(Arc::clone(&error)));
+            self.shared.fail(&error);
             done(Err(error));
             return;
         };
@@ -203,7 +212,7 @@ impl LogStore for SledLog {
             }
             let mut records = outcome.map_err(|error| {
                 let error = Arc::new(error);
-                self.shared.failure.send_replace(Some(Arc::clone(&error)));
+                self.shared.fail(&error);
                 error
             })?;
             records.extend(split.tail);

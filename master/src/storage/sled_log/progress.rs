@@ -8,8 +8,14 @@
 //!
 //! The guard is written before a vote is acknowledged, because a forgotten vote
 //! can elect two leaders; for entries it is at most [`GUARD_EVERY`] behind,
-//! because an fsync more for each append is too much.
+//! because an fsync more for each append is too much. What was reached since
+//! stands in a second file, overwritten after each sync and never synced itself:
+//! the death of the process does not touch it. Only where the power goes, and
+//! the newest second of the database is damaged as well, does damage pass for an
+//! end that was never acknowledged.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,8 +23,11 @@ use bytes::Bytes;
 
 use super::super::{StorageError, durable_file};
 use super::meta;
+use crate::failpoints::{GUARD, Point, pass};
 
 const FILE: &str = "guard";
+/// The number as of the last sync. A hint: it may be old, or torn.
+const REACHED_FILE: &str = "reached";
 /// How far the guard may be behind.
 const GUARD_EVERY: Duration = Duration::from_secs(1);
 const ENCODED_BYTES: usize = 8 + 8 + 8 + 4;
@@ -97,6 +106,8 @@ impl Progress {
 #[derive(Debug)]
 pub struct Guard {
     path: PathBuf,
+    reached_path: PathBuf,
+    reached: Option<File>,
     saved: Option<(u64, Instant)>,
 }
 
@@ -105,6 +116,8 @@ impl Guard {
     pub fn new(directory: &Path) -> Self {
         Self {
             path: directory.join(FILE),
+            reached_path: directory.join(REACHED_FILE),
+            reached: None,
             saved: None,
         }
     }
@@ -115,14 +128,33 @@ impl Guard {
         let Some(bytes) = durable_file::read(&path)? else {
             return Ok(None);
         };
-        let number = meta::decode(&bytes)
-            .and_then(|value| value.try_into().ok())
-            .map(u64::from_le_bytes);
-        number.map(Some).ok_or(StorageError::Damaged {
+        let number = decode_number(&bytes).ok_or(StorageError::Damaged {
             what: "the guard of the raft log",
             path,
             problem: "it does not decode".to_owned(),
-        })
+        })?;
+        // A power cut may have torn it, or brought an old one back.
+        let reached = durable_file::read(&directory.join(REACHED_FILE))?;
+        let reached = reached.and_then(|bytes| decode_number(&bytes));
+        Ok(Some(number.max(reached.unwrap_or_default())))
+    }
+
+    /// Keeps a number that was just synced, as long as the power stays.
+    pub fn note(&mut self, progress: &Progress) -> Result<(), StorageError> {
+        let file = match self.reached.take() {
+            Some(file) => file,
+            None => OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&self.reached_path)
+                .map_err(durable_file::io("open", &self.reached_path))?,
+        };
+        let value = meta::encode(&progress.number.to_le_bytes());
+        file.write_all_at(&value, 0)
+            .map_err(durable_file::io("write", &self.reached_path))?;
+        self.reached = Some(file);
+        pass(Point::ReachedWritten)
     }
 
     /// Keeps a number, durably.
@@ -134,7 +166,7 @@ impl Guard {
             return Ok(());
         }
         let value = meta::encode(&progress.number.to_le_bytes());
-        durable_file::replace(&self.path, &[&value])?;
+        durable_file::replace(&self.path, &[&value], GUARD)?;
         self.saved = Some((progress.number, Instant::now()));
         Ok(())
     }
@@ -143,6 +175,11 @@ impl Guard {
     pub fn is_due(&self) -> bool {
         self.saved.is_none_or(|(_, at)| at.elapsed() >= GUARD_EVERY)
     }
+}
+
+fn decode_number(bytes: &[u8]) -> Option<u64> {
+    let value = meta::decode(bytes)?;
+    value.try_into().ok().map(u64::from_le_bytes)
 }
 
 #[cfg(test)]

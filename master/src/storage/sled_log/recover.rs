@@ -14,6 +14,7 @@ use super::chunks::Assembler;
 use super::index::Index;
 use super::progress::{Guard, Progress};
 use super::{DatabaseError, chunks, meta};
+use crate::failpoints::{Point, pass};
 
 /// The version of everything in this folder.
 const FORMAT: u32 = 1;
@@ -45,10 +46,12 @@ pub struct Recovered {
 pub fn recover(
     directory: &Path,
 ) -> Result<(Recovered, Index, BTreeMap<MetaKey, Bytes>), StorageError> {
+    pass(Point::OpenBegin)?;
     create_directory(directory)?;
     let guarded = Guard::load(directory)?;
     remove_unfinished(directory)?;
     let db = open_database(directory)?;
+    pass(Point::OpenDatabase)?;
     let log = open_tree(&db, "log")?;
     let meta = open_tree(&db, "meta")?;
     check_format(directory, &db, &log, &meta)?;
@@ -71,6 +74,7 @@ pub fn recover(
     if let Some(problem) = loss {
         return Err(damaged(directory, problem));
     }
+    pass(Point::OpenChecked)?;
     let path = directory.join(DATA_FILE);
     let file = OpenOptions::new()
         .read(true)
@@ -85,9 +89,11 @@ pub fn recover(
         .and_then(|file| file.sync_all())
         .map_err(io("sync", &configuration))?;
     sync_directory(directory)?;
+    pass(Point::OpenSynced)?;
     let progress = progress.unwrap_or_default();
     let mut guard = Guard::new(directory);
     guard.save(&progress)?;
+    pass(Point::OpenDone)?;
     let recovered = Recovered {
         db,
         log,

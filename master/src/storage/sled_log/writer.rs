@@ -19,6 +19,7 @@ use super::super::{Done, Record, StorageError};
 use super::progress::{Guard, Progress};
 use super::recover::Recovered;
 use super::{DatabaseError, Shared, chunks, meta};
+use crate::failpoints::{Point, pass};
 
 /// Jobs that share one fsync.
 const GROUP_JOBS_MAX: usize = 512;
@@ -59,6 +60,18 @@ pub struct Writer {
     path: PathBuf,
 }
 
+/// Reports a panic of the thread at once. Without it a log that nobody writes to
+/// would be dead and not know.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(&Arc::new(StorageError::WriterPanicked));
+        }
+    }
+}
+
 /// What to do when a group is durable.
 #[derive(Default)]
 struct After {
@@ -85,6 +98,7 @@ impl Writer {
 
     /// Runs until every sender is gone.
     pub fn run(mut self, jobs: &Receiver<Job>) {
+        let _alarm = Alarm(Arc::clone(&self.shared));
         while let Ok(first) = jobs.recv() {
             let group = collect(first, jobs);
             if let Err(failed) = self.write(group) {
@@ -115,10 +129,17 @@ impl Writer {
         let committed_only = group.iter().all(|job| matches!(job, Job::Committed { .. }));
         let mut outcome = self.write_jobs(group, &mut after);
         if !committed_only {
-            outcome = outcome.and_then(|()| self.sync());
+            outcome = outcome
+                .and_then(|()| self.sync())
+                .and_then(|()| self.guard.note(&self.progress));
         }
         if after.voted {
-            outcome = outcome.and_then(|()| self.guard.save(&self.progress));
+            outcome = outcome
+                .and_then(|()| pass(Point::VoteSynced))
+                .and_then(|()| self.guard.save(&self.progress));
+        }
+        if !after.dones.is_empty() {
+            outcome = outcome.and_then(|()| pass(Point::AcknowledgeBegin));
         }
         if let Err(error) = outcome {
             return Err((error, after.dones));
@@ -126,11 +147,15 @@ impl Writer {
         if let Some((next, generation)) = after.written {
             self.shared.index().written(next, generation);
         }
-        for done in after.dones {
-            done(Ok(()));
+        let mut rest = Ok(());
+        if !after.dones.is_empty() {
+            after.dones.into_iter().for_each(|done| done(Ok(())));
+            rest = pass(Point::AcknowledgeDone);
         }
         // Nobody waits for the rest.
-        let mut rest = after.purge.map_or(Ok(()), |upto| self.purge(upto));
+        if let Some(upto) = after.purge {
+            rest = rest.and_then(|()| self.purge(upto));
+        }
         if !committed_only && self.guard.is_due() {
             rest = rest.and_then(|()| self.guard.save(&self.progress));
         }
@@ -167,35 +192,56 @@ impl Writer {
                 Job::Truncate { from } => {
                     after.written = None;
                     self.progress.next = self.progress.next.min(from);
-                    outcome = outcome
-                        .and_then(|()| self.note(None))
-                        .and_then(|()| self.truncate(from));
+                    outcome = outcome.and_then(|()| self.truncate(from));
                 }
                 Job::Purge { upto, mark } => {
                     after.purge = after.purge.max(Some(upto));
                     self.progress.purged_next = upto + 1;
                     self.progress.next = self.progress.next.max(upto + 1);
-                    let value = meta::encode_purged(upto, &mark);
-                    outcome = outcome.and_then(|()| self.note(Some((meta::PURGED, value))));
+                    outcome = outcome.and_then(|()| self.mark_purged(upto, &mark));
                 }
                 Job::Vote { vote, done } => {
                     after.dones.push(done);
                     after.voted = true;
                     self.progress.vote_checksum = Progress::checksum(&vote);
-                    let entry = (meta::VOTE, meta::encode(&vote));
-                    outcome = outcome.and_then(|()| self.note(Some(entry)));
+                    outcome = outcome.and_then(|()| self.keep_vote(&vote));
                 }
                 Job::Committed { committed } => {
-                    let value = meta::encode(&committed);
-                    outcome = outcome.and_then(|()| self.insert(meta::COMMITTED, value));
+                    outcome = outcome.and_then(|()| self.keep_committed(&committed));
                 }
             }
         }
-        outcome = outcome.and_then(|()| self.apply(batch));
         if appended {
-            outcome = outcome.and_then(|()| self.note(None));
+            outcome = outcome.and_then(|()| self.append(batch));
         }
         outcome
+    }
+
+    /// The last records of a group. Earlier ones were applied as they stood.
+    fn append(&mut self, batch: Batch) -> Result<(), StorageError> {
+        pass(Point::AppendBegin)?;
+        self.apply(batch)?;
+        pass(Point::AppendWritten)?;
+        self.note(None)?;
+        pass(Point::AppendNoted)
+    }
+
+    fn keep_vote(&mut self, vote: &[u8]) -> Result<(), StorageError> {
+        pass(Point::VoteBegin)?;
+        self.note(Some((meta::VOTE, meta::encode(vote))))?;
+        pass(Point::VoteWritten)
+    }
+
+    fn mark_purged(&mut self, upto: u64, mark: &[u8]) -> Result<(), StorageError> {
+        pass(Point::PurgeBegin)?;
+        self.note(Some((meta::PURGED, meta::encode_purged(upto, mark))))?;
+        pass(Point::PurgeMarked)
+    }
+
+    fn keep_committed(&mut self, committed: &[u8]) -> Result<(), StorageError> {
+        pass(Point::CommittedBegin)?;
+        self.insert(meta::COMMITTED, meta::encode(committed))?;
+        pass(Point::CommittedWritten)
     }
 
     /// Notes a write, together with the value that it wrote.
@@ -225,16 +271,22 @@ impl Writer {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
+        pass(Point::SyncBegin)?;
         self.db.flush().map_err(database("flush"))?;
+        pass(Point::SyncFlushed)?;
         self.file.sync_data().map_err(|source| StorageError::Io {
             action: "sync",
             path: self.path.clone(),
             source,
-        })
+        })?;
+        pass(Point::SyncDone)
     }
 
     /// From the last key backwards, so that a crash leaves no hole.
-    fn truncate(&self, from: u64) -> Result<(), StorageError> {
+    fn truncate(&mut self, from: u64) -> Result<(), StorageError> {
+        pass(Point::TruncateBegin)?;
+        self.note(None)?;
+        pass(Point::TruncateNoted)?;
         loop {
             let mut keys = Vec::new();
             let range = self.log.range(chunks::key(from, 0)..);
@@ -243,13 +295,15 @@ impl Writer {
                 keys.push(key);
             }
             if keys.is_empty() {
-                return Ok(());
+                return pass(Point::TruncateDone);
             }
             self.remove(keys)?;
+            pass(Point::TruncateRemoving)?;
         }
     }
 
     fn purge(&self, upto: u64) -> Result<(), StorageError> {
+        pass(Point::PurgeSynced)?;
         loop {
             let mut keys = Vec::new();
             let range = self.log.range(..=chunks::key(upto, u32::MAX));
@@ -257,9 +311,10 @@ impl Writer {
                 keys.push(key.map_err(database("list records"))?);
             }
             if keys.is_empty() {
-                return Ok(());
+                return pass(Point::PurgeDone);
             }
             self.remove(keys)?;
+            pass(Point::PurgeRemoving)?;
         }
     }
 
@@ -310,7 +365,7 @@ fn collect(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
 fn fail(shared: &Shared, error: StorageError, dones: Vec<Done>) {
     let error = Arc::new(error);
     tracing::error!(error = %error, "raft log failed");
-    shared.failure.send_replace(Some(Arc::clone(&error)));
+    shared.fail(&error);
     for done in dones {
         done(Err(Arc::clone(&error)));
     }

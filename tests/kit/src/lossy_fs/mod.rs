@@ -94,7 +94,13 @@ impl LossyFs {
     /// Takes the power after so many more operations that change or sync
     /// something: the next one finds the disk dead. Replaces an earlier order.
     pub fn arm(&self, operations: u64, cut: Cut) {
-        self.shared.lock().arm(operations, cut);
+        self.shared.lock().arm(operations, false, cut);
+    }
+
+    /// The same at the first sync after so many: most of what a cut can tear is
+    /// there just before one.
+    pub fn arm_before_sync(&self, operations: u64, cut: Cut) {
+        self.shared.lock().arm(operations, true, cut);
     }
 
     /// Waits for the power to be off; none if it is still on at the deadline.

@@ -73,6 +73,8 @@ impl Open {
 /// A cut to come.
 struct Armed {
     operations_left: u64,
+    /// Waits for a sync from then on.
+    at_sync: bool,
     cut: Cut,
 }
 
@@ -92,7 +94,7 @@ impl State {
     /// Whether a call may go on, and the delay that a fault asks of it.
     pub fn admit(&mut self, call: Call) -> Result<Option<Duration>, Errno> {
         if self.report.is_none() && call.is_counted() {
-            self.count_down()?;
+            self.count_down(call)?;
         }
         if self.report.is_some() {
             self.counters.refused += 1;
@@ -113,19 +115,16 @@ impl State {
         Err(refusal)
     }
 
-    fn count_down(&mut self) -> Result<(), Errno> {
-        match &mut self.armed {
-            Some(armed) if armed.operations_left == 0 => {
+    fn count_down(&mut self, call: Call) -> Result<(), Errno> {
+        if let Some(armed) = &mut self.armed {
+            if armed.operations_left == 0 && (call == Call::Sync || !armed.at_sync) {
                 let cut = armed.cut;
                 // A backing folder that cannot be written shows at the remount.
-                self.power_cut(cut).map_err(|_| Errno::IO)?;
+                return self.power_cut(cut).map(drop).map_err(|_| Errno::IO);
             }
-            Some(armed) => {
-                armed.operations_left -= 1;
-                self.counters.operations += 1;
-            }
-            None => self.counters.operations += 1,
+            armed.operations_left = armed.operations_left.saturating_sub(1);
         }
+        self.counters.operations += 1;
         Ok(())
     }
 
@@ -144,9 +143,10 @@ impl State {
         Ok(report)
     }
 
-    pub fn arm(&mut self, operations: u64, cut: Cut) {
+    pub fn arm(&mut self, operations: u64, at_sync: bool, cut: Cut) {
         self.armed = Some(Armed {
             operations_left: operations,
+            at_sync,
             cut,
         });
     }
