@@ -8,6 +8,9 @@ pub(super) const BLOCK_HEADER_BYTES: usize = 24;
 /// Stored bytes of the block that ends a run.
 pub(super) const END_BYTES: usize = 16;
 const CHECKED_BYTES: usize = 20;
+/// Bytes that a byte of an lz4 block can stand for: a longer block than that is
+/// a lie, for which no memory is taken.
+const LZ4_RATIO_MAX: usize = 255;
 
 /// What a block's stored bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,7 @@ impl BlockHeader {
         let raw = header.raw_bytes as usize;
         let lengths_fit = match kind {
             BlockKind::Plain => stored == raw,
-            BlockKind::Lz4 => stored <= raw,
+            BlockKind::Lz4 => stored <= raw && raw <= stored.saturating_mul(LZ4_RATIO_MAX),
             BlockKind::End => stored == END_BYTES && raw == 0 && header.records == 0,
         };
         if !lengths_fit || raw > BLOCK_RAW_BYTES_MAX {

@@ -73,7 +73,11 @@ impl SegmentFile {
                 raw_bytes: u64_at(entry, 16),
                 records: u64_at(entry, 24),
             })
-            .collect();
+            .collect::<Vec<_>>();
+        if !index.iter().all(|entry| lies_before(entry, tail_offset)) {
+            let field = "run offset";
+            return Err(damaged(tail_offset, Damage::Field { field }));
+        }
         Ok(Self {
             file: Arc::new(file),
             index,
@@ -108,6 +112,11 @@ impl SegmentFile {
         let (offset, bytes) = self.partition_range(partition)?;
         Some(FileRange::new(self.file.clone(), offset, bytes))
     }
+}
+
+fn lies_before(entry: &IndexEntry, end: u64) -> bool {
+    let run_end = entry.offset.checked_add(entry.stored_bytes);
+    run_end.is_some_and(|run_end| run_end <= end)
 }
 
 fn check_tail(tail: &[u8], tail_offset: u64, partitions: u32) -> Result<(), SegmentError> {
