@@ -182,8 +182,8 @@ fn parse(path: &Path, index: u64, bytes: Bytes) -> Result<StoredSnapshot, Storag
     }
     let meta_bytes = word(12) as usize;
     let content_bytes = u64::from(word(16)) | (u64::from(word(20)) << 32);
-    let total = (HEADER_BYTES + meta_bytes) as u64 + content_bytes;
-    if total != body_bytes as u64 {
+    let total = content_bytes.checked_add((HEADER_BYTES + meta_bytes) as u64);
+    if total != Some(body_bytes as u64) {
         return Err(damaged("its length differs"));
     }
     let meta_end = HEADER_BYTES + meta_bytes;
