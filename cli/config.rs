@@ -80,15 +80,24 @@ pub fn load(path: &Path, must_exist: bool, grammar: &Command) -> Result<ConfigFi
         }
         Err(error) => return Err(Failure::file("read the config file", path, &error)),
     };
+    parse(&text, path, grammar)
+}
+
+/// Reads a config file's text for this grammar.
+///
+/// # Errors
+///
+/// Exit 2 when it is wrong, with the line.
+pub fn parse(text: &str, path: &Path, grammar: &Command) -> Result<ConfigFile, Failure> {
     let mut reader = Reader {
         path,
-        text: &text,
+        text,
         file: ConfigFile {
             path: Some(path.to_owned()),
             ..ConfigFile::default()
         },
     };
-    let document = DeTable::parse(&text).map_err(|error| {
+    let document = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         reader.wrong(start, error.message())
     })?;

@@ -145,7 +145,12 @@ pub fn load(path: &Path) -> Result<JobFile, Failure> {
     parse(&text, path)
 }
 
-fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
+/// Reads a job file's text.
+///
+/// # Errors
+///
+/// Exit 2 when it is wrong, with the line.
+pub fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
     let file: JobFile = toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..start]

@@ -20,10 +20,16 @@ pub fn status(code: Code, message: impl Into<String>, kind: Kind) -> Status {
 /// (a proxy's answer, a newer peer's kind).
 #[must_use]
 pub fn detail_of(status: &Status) -> Option<Kind> {
-    if status.details().is_empty() {
+    kind_of(status.details())
+}
+
+/// The same, from a status's details alone.
+#[must_use]
+pub fn kind_of(details: &[u8]) -> Option<Kind> {
+    if details.is_empty() {
         return None;
     }
-    v1::ErrorDetail::decode(status.details()).ok()?.kind
+    v1::ErrorDetail::decode(details).ok()?.kind
 }
 
 /// A message that is not what its sender should have sent.

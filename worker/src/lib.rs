@@ -9,6 +9,7 @@
 mod config;
 mod core;
 mod dir;
+pub mod formats;
 mod held;
 mod runner;
 mod session;

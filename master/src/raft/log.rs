@@ -185,12 +185,12 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Bytes {
+pub(super) fn encode<T: Serialize>(value: &T) -> Bytes {
     postcard::to_stdvec(value)
         .expect("raft's types are plain data of known lengths, which postcard always encodes")
         .into()
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, io::Error> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, io::Error> {
     postcard::from_bytes(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -11,6 +11,7 @@
 
 pub mod api;
 mod duties;
+mod formats;
 mod handle;
 mod log;
 mod machine;
@@ -28,6 +29,7 @@ pub use api::{
     AppliedEvents, Committed, FatalReason, Formation, Leadership, Member, PeerDescription,
     PeerRaft, ProposeError, RaftStatus, Role, StartError, TransferError,
 };
+pub use formats::Format;
 pub use handle::Handle;
 pub use node::{Node, NodeConfig};
 pub use settings::{ConfigError, RaftLimits, Timing, validate};

@@ -26,14 +26,22 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ReadError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(ReadError::Io(error)),
     };
-    let content = String::from_utf8(content).map_err(|_| ReadError::Damaged)?;
-    let mut lines = content.lines();
+    decode(&content).map(Some).ok_or(ReadError::Damaged)
+}
+
+/// The text in such a file; none when it is damaged.
+pub(crate) fn decode(content: &[u8]) -> Option<String> {
+    let mut lines = std::str::from_utf8(content).ok()?.lines();
     match (lines.next(), lines.next(), lines.next(), lines.next()) {
-        (Some(VERSION), Some(text), Some(sum), None) if sum == checksum(text) => {
-            unescape(text).map(Some).ok_or(ReadError::Damaged)
-        }
-        (_, _, _, _) => Err(ReadError::Damaged),
+        (Some(VERSION), Some(text), Some(sum), None) if sum == checksum(text) => unescape(text),
+        (_, _, _, _) => None,
     }
+}
+
+/// Such a file with this text.
+pub(crate) fn encode(text: &str) -> String {
+    let text = escape(text);
+    format!("{VERSION}\n{text}\n{}\n", checksum(&text))
 }
 
 /// Replaces the file, durably.
@@ -56,9 +64,8 @@ pub(crate) fn write_unsynced(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn write_lines(path: &Path, text: &str) -> io::Result<File> {
-    let text = escape(text);
     let mut file = File::create(path)?;
-    writeln!(file, "{VERSION}\n{text}\n{}", checksum(&text))?;
+    file.write_all(encode(text).as_bytes())?;
     Ok(file)
 }
 

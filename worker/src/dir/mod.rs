@@ -28,8 +28,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use vivat_ground::Threads;
 use vivat_shared::ids::{AttemptId, ClusterId, JobId};
 
-pub(crate) use checked::ReadError;
-pub(crate) use running::{CELL_CONTROL, RunningCells};
+pub(crate) use checked::{ReadError, decode as decode_note, encode as encode_note};
+pub(crate) use running::{CELL_CONTROL, RunningCells, decode as decode_cells};
 
 /// Why a worker's directory cannot be used.
 #[derive(Debug, thiserror::Error)]

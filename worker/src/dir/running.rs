@@ -38,11 +38,7 @@ impl RunningCells {
             .open(path)?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
-        let crashed = content
-            .chunks(CELL_BYTES)
-            .filter_map(|cell| std::str::from_utf8(cell).ok()?.trim_end().parse().ok())
-            .collect();
-        Ok((Self { file }, crashed))
+        Ok((Self { file }, decode(&content)))
     }
 
     /// Forgets all.
@@ -66,6 +62,14 @@ impl RunningCells {
         let offset = u64::try_from(position * CELL_BYTES).map_err(io::Error::other)?;
         self.file.write_all_at(line.as_bytes(), offset)
     }
+}
+
+/// What the cells name.
+pub(crate) fn decode(content: &[u8]) -> Vec<AttemptId> {
+    content
+        .chunks(CELL_BYTES)
+        .filter_map(|cell| std::str::from_utf8(cell).ok()?.trim_end().parse().ok())
+        .collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const FORMAT_VERSION: u32 = 1;
 
 /// The file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     format_version: u32,
     cluster_id: String,
     job_id: String,
@@ -54,7 +54,7 @@ impl Manifest {
         self.cluster_id == cluster.to_string() && self.job_id == job.to_string()
     }
 
-    pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn to_json(&self) -> io::Result<Vec<u8>> {
         let mut json = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
         json.push(b'\n');
         Ok(json)
@@ -63,7 +63,11 @@ impl Manifest {
     /// The manifest of a directory; none when there is none, or none of ours.
     pub(super) fn read(directory: &Path) -> Option<Self> {
         let json = fs::read(directory.join(MANIFEST)).ok()?;
-        serde_json::from_slice::<Self>(&json).ok()
+        Self::decode(&json)
+    }
+
+    pub(crate) fn decode(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
     }
 }
 

@@ -19,6 +19,7 @@ use vivat_shared::ids::{AttemptId, ClusterId, JobId};
 use vivat_shared::job::OutputLocation;
 
 pub(crate) use commit::{CommitOrder, commit};
+pub(crate) use manifest::Manifest;
 
 /// The paths of one job's output.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,10 +25,10 @@ use super::durable_file::io;
 use super::{DirLock, Done, LogStore, MetaKey, Record, StorageError};
 use crate::failpoints::{Point, pass};
 
-mod chunks;
+pub mod chunks;
 mod index;
 mod meta;
-mod progress;
+pub mod progress;
 mod recover;
 mod writer;
 

@@ -1,0 +1,5 @@
+//! Fuzzes `log_records` of `tests/decoders`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vivat_decoders::check("log_records", bytes));

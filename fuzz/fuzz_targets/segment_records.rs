@@ -1,0 +1,5 @@
+//! Fuzzes `segment_records` of `tests/decoders`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vivat_decoders::check("segment_records", bytes));
