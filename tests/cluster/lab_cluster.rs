@@ -24,6 +24,7 @@ use crate::lab_program::{EXIT_BY_PROGRAM, catalogue, expected};
 
 const CLUSTER_VARIABLE: &str = "VIVAT_LAB_CLUSTER";
 const DIR_VARIABLE: &str = "VIVAT_LAB_DIR";
+const SLOTS_VARIABLE: &str = "VIVAT_LAB_SLOTS";
 const WORKER_TEST: &str = "lab_cluster::a_process_of_the_lab_is_a_worker_when_told_so";
 const WORKERS: u64 = 2;
 pub const FILES: usize = 8;
@@ -41,6 +42,9 @@ fn a_process_of_the_lab_is_a_worker_when_told_so() {
     runtime.block_on(async {
         let mut config = WorkerConfig::new(PathBuf::from(dir), masters);
         config.catalogue = catalogue();
+        if let Ok(slots) = env::var(SLOTS_VARIABLE) {
+            config.slots = slots.parse().expect("a number of slots");
+        }
         let mut worker = Worker::start(config).expect("the directory is its own");
         worker.join().await;
     });
@@ -51,11 +55,17 @@ fn a_process_of_the_lab_is_a_worker_when_told_so() {
 pub struct Lab {
     pub cluster: Cluster,
     workers: Vec<Process>,
+    slots: u32,
 }
 
 impl Lab {
     /// Three masters, two workers, some files of words and no mark yet.
     pub fn start() -> Self {
+        Self::with_slots(1)
+    }
+
+    /// The same with so many slots on each worker.
+    pub fn with_slots(slots: u32) -> Self {
         let cluster = Cluster::start(Shape {
             workers: 0,
             ..Shape::default()
@@ -67,16 +77,25 @@ impl Lab {
         }
         fs::create_dir(cluster.path("marks")).expect("the directory is the test's");
         let workers = (0..WORKERS)
-            .map(|index| spawn_worker(&cluster, index))
+            .map(|index| spawn_worker(&cluster, index, slots))
             .collect();
         cluster.await_status("all workers of the lab", |status| {
             status.workers_live() == WORKERS
         });
-        Self { cluster, workers }
+        Self {
+            cluster,
+            workers,
+            slots,
+        }
     }
 
     /// Submits an index whose tasks behave as told; its output is `out`.
     pub fn submit(&self, conduct: &str) -> String {
+        self.submit_within(conduct, None)
+    }
+
+    /// The same, with a limit on the job's time.
+    pub fn submit_within(&self, conduct: &str, timeout_ms: Option<u64>) -> String {
         let path = |name: &str| self.cluster.path(name).to_string_lossy().into_owned();
         let parameters = [("marks", path("marks")), ("conduct", conduct.to_owned())];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
@@ -104,16 +123,29 @@ impl Lab {
             priority: 50,
             policy: Policy::Locality,
             attempts_max: 4,
-            timeout_ms: None,
+            timeout_ms,
         };
         let masters = self.cluster.addresses();
         let masters = masters.split(',').map(str::to_owned).collect();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let submitted = runtime.block_on(async {
             let client = LeaderClient::new(masters, ClientOptions::default());
-            client.submit_job("the-index", &spec).await
+            client.submit_job(conduct, &spec).await
         });
         submitted.expect("the cluster takes it").job.to_string()
+    }
+
+    /// The ids of the workers' processes.
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.workers.iter().map(Process::id).collect()
+    }
+
+    /// No worker has ended.
+    pub fn assert_workers_live(&mut self) {
+        for worker in &mut self.workers {
+            let ended = worker.exit_status();
+            assert!(ended.is_none(), "{ended:?}\n{}", worker.log_tail());
+        }
     }
 
     /// The output's bytes are the oracle's.
@@ -143,7 +175,7 @@ impl Lab {
                 let log = worker.log_tail();
                 assert_eq!(status.code(), Some(EXIT_BY_PROGRAM), "{log}");
                 ends += 1;
-                *worker = spawn_worker(&self.cluster, index);
+                *worker = spawn_worker(&self.cluster, index, self.slots);
             }
             let view = self.cluster.show(job);
             if let Some(view) = view.filter(JobView::is_final) {
@@ -188,13 +220,14 @@ fn name(index: usize) -> String {
     format!("doc-{index}.txt")
 }
 
-fn spawn_worker(cluster: &Cluster, index: u64) -> Process {
+fn spawn_worker(cluster: &Cluster, index: u64, slots: u32) -> Process {
     let name = format!("lab-worker-{index}");
     let mut command = Command::new(env::current_exe().expect("this binary has a path"));
     command
         .current_dir(cluster.dir())
         .args([WORKER_TEST, "--exact", "--nocapture"])
         .env(CLUSTER_VARIABLE, cluster.addresses())
+        .env(SLOTS_VARIABLE, slots.to_string())
         .env(DIR_VARIABLE, cluster.path(&name));
     Process::spawn(&name, command, &cluster.path(&format!("{name}.log")))
 }

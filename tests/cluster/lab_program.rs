@@ -26,6 +26,8 @@ use vivat_programs::{
 pub const EXIT_BY_PROGRAM: i32 = 86;
 /// What a call takes that takes long.
 const LONG: Duration = Duration::from_millis(700);
+/// How long a map computes that burns.
+pub const BURN: Duration = Duration::from_secs(20);
 /// How long a task waits for another one at its side.
 const COMPANY_DEADLINE: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -49,6 +51,11 @@ const INDEXER: ProgramEntry = ProgramEntry {
                 "maps-wait-for-a-sign",
                 "slow",
                 "crash",
+                "maps-burn",
+                "panics",
+                "floods",
+                "exits",
+                "hangs",
             ]),
             default: Some("plain"),
             help: "what each task does beside its work",
@@ -80,6 +87,16 @@ enum Conduct {
     WaitForSign,
     /// Every task takes long.
     Slow,
+    /// A map computes without a pause for [`BURN`].
+    Burn,
+    /// Map 0 panics, always, with so many bytes of a message.
+    Panic {
+        bytes: usize,
+    },
+    /// Map 0 ends the process, always.
+    Exit,
+    /// Maps never end, whatever they are told.
+    Hang,
     /// Of a task's attempts, and of the first attempts of neighbouring tasks, a
     /// third ends the process, a third takes long, a third does its work.
     Crash,
@@ -97,6 +114,13 @@ fn build(parameters: &Parameters) -> Result<Box<dyn Executable>, ParameterError>
         "maps-wait-for-a-sign" => Conduct::WaitForSign,
         "slow" => Conduct::Slow,
         "crash" => Conduct::Crash,
+        "maps-burn" => Conduct::Burn,
+        "panics" => Conduct::Panic { bytes: 0 },
+        "floods" => Conduct::Panic {
+            bytes: 10 * 1024 * 1024,
+        },
+        "exits" => Conduct::Exit,
+        "hangs" => Conduct::Hang,
         _ => Conduct::Plain,
     };
     Ok(Box::new(Runner::new(Indexer {
@@ -120,6 +144,15 @@ impl Indexer {
             Conduct::WaitForSign if kind == "map" => return self.wait_for_sign(),
             Conduct::WaitForSign => {}
             Conduct::Slow => thread::sleep(LONG),
+            Conduct::Burn if kind == "map" => burn(),
+            Conduct::Panic { bytes } if kind == "map" && task == 0 => {
+                panic!("poison{}", "!".repeat(bytes));
+            }
+            Conduct::Exit if kind == "map" && task == 0 => std::process::exit(EXIT_BY_PROGRAM),
+            Conduct::Hang if kind == "map" => loop {
+                thread::park();
+            },
+            Conduct::Burn | Conduct::Panic { .. } | Conduct::Exit | Conduct::Hang => {}
             Conduct::Crash => match (task + attempt) % 3 {
                 0 => std::process::exit(EXIT_BY_PROGRAM),
                 1 => thread::sleep(LONG),
@@ -273,6 +306,17 @@ impl Reducer<String, String> for ListFiles<'_> {
     fn finish(self, _: &mut Output<'_>) -> Result<(), ProgramError> {
         // All is written and nothing is handed over yet.
         self.indexer.act("reduce", self.context.partition)
+    }
+}
+
+/// Takes all of a core that it gets.
+fn burn() {
+    let began = Instant::now();
+    let mut sum = 0_u64;
+    while began.elapsed() < BURN {
+        for number in 0..100_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(number));
+        }
     }
 }
 

@@ -1,0 +1,247 @@
+//! An error, a panic, the death of its process and a pause at every step that a
+//! worker takes with files and reports: F17, F16; S2, S4, S7, L1, L7, mistake 10.
+//!
+//! Each place strikes four times in one job, whose tasks have four attempts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::faults::{assert_accounted, await_true};
+use crate::harness::{Cluster, DEADLINE, JobView, Process, Shape, describe, output_bytes, vivat};
+use crate::own_workers::{Start, listing};
+
+const MAP_POINTS: [&str; 10] = [
+    "plan-send",
+    "plan-done",
+    "spill-create",
+    "spill-written",
+    "spill-read",
+    "run-write",
+    "run-rename",
+    "segment-create",
+    "segment-renamed",
+    "map-done",
+];
+const REDUCE_POINTS: [&str; 10] = [
+    "memo-write",
+    "staging-create",
+    "segment-serve",
+    "source-open",
+    "part-create",
+    "part-write",
+    "part-sync",
+    "staging-sync",
+    "part-done",
+    "report-send",
+];
+const COMMIT_POINTS: [&str; 13] = [
+    "report-answered",
+    "commit-begin",
+    "part-rename",
+    "parts-renamed",
+    "manifest-write",
+    "manifest-rename",
+    "success-write",
+    "success-sync",
+    "old-move",
+    "old-moved",
+    "output-show",
+    "output-sync",
+    "old-delete",
+];
+/// In this order, each once.
+const ACTIONS: [&str; 4] = ["error", "panic", "kill", "sleep"];
+
+const WORKERS: [&str; 2] = ["worker-a", "worker-b"];
+const REDUCERS: &str = "3";
+const GREP: [&str; 3] = ["grep", "-p", "pattern=.*"];
+
+/// A cluster whose workers obey orders.
+struct Bench {
+    cluster: Cluster,
+    orders: PathBuf,
+    starts: Vec<Start>,
+    workers: Vec<Process>,
+    oracle: Vec<u8>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let cluster = Cluster::start(Shape {
+            masters: 1,
+            workers: 0,
+            slots: 1,
+        });
+        let orders = cluster.path("orders");
+        fs::create_dir(&orders).expect("the directory is the test's");
+        let starts: Vec<Start> = WORKERS
+            .into_iter()
+            .map(|name| Start {
+                // Little memory, so that maps spill.
+                args: &["--memory", "1MiB"],
+                orders: Some(orders.clone()),
+                ..Start::at(name, cluster.path(name))
+            })
+            .collect();
+        let workers = starts.iter().map(|start| start.spawn(&cluster)).collect();
+        cluster.await_status("both workers", |status| status.workers_live() == 2);
+        cluster.write_words("words.txt", 3 * 1024 * 1024, 71);
+        let more = ["words.txt", "--reducers", REDUCERS];
+        let args = [&["run", "--sequential"], &GREP[..], &more].concat();
+        let oracle = vivat(cluster.dir(), None, &args);
+        assert!(oracle.status.success(), "{}", describe(&oracle));
+        Self {
+            cluster,
+            orders,
+            starts,
+            workers,
+            oracle: oracle.stdout,
+        }
+    }
+
+    fn submit(&self) -> String {
+        let more = [
+            "words.txt",
+            "--reducers",
+            REDUCERS,
+            "--split-size",
+            "1MiB",
+            "--output",
+            "out",
+            "--overwrite",
+        ];
+        let args = [&["submit"], &GREP[..], &more].concat();
+        let submitted = self.cluster.vivat(&args);
+        assert!(submitted.status.success(), "{}", describe(&submitted));
+        let id = String::from_utf8(submitted.stdout).expect("ids are text");
+        id.trim_end().to_owned()
+    }
+
+    /// Starts workers again that ended, until the job does; how often that was.
+    fn await_end(&mut self, id: &str, point: &str) -> (JobView, usize) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut deaths = 0;
+        loop {
+            for (start, worker) in self.starts.iter().zip(&mut self.workers) {
+                if worker.exit_status().is_some() {
+                    deaths += 1;
+                    *worker = start.spawn(&self.cluster);
+                }
+            }
+            let view = self.cluster.show(id);
+            if let Some(view) = view.filter(JobView::is_final) {
+                return (view, deaths);
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{point}: {:?}",
+                self.cluster.show(id)
+            );
+            // Between two looks, not instead of a look.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// One job with all that can happen at one place.
+    fn strike(&mut self, point: &str) {
+        for (number, action) in (1..).zip(ACTIONS) {
+            let order = self.orders.join(format!("{point}.{number}"));
+            fs::write(order, action).expect("the directory is the test's");
+        }
+        let id = self.submit();
+        let (view, deaths) = self.await_end(&id, point);
+        assert_eq!(view.state(), "succeeded", "{point}: {}", view.0);
+        let struck: Vec<String> = (1..=ACTIONS.len())
+            .map(|number| format!("{point}.{number}.struck"))
+            .collect();
+        assert_eq!(listing(&self.orders), struck, "{point} was not always hit");
+        for name in struck {
+            fs::remove_file(self.orders.join(name)).expect("it was listed");
+        }
+        assert!(deaths > 0, "{point}: nobody died");
+        assert_accounted(&view);
+        self.assert_output(&id, point);
+    }
+
+    /// The oracle's bytes, of this very job, and nothing beside them (S2).
+    fn assert_output(&self, id: &str, point: &str) {
+        let out = self.cluster.path("out");
+        assert!(output_bytes(&out) == self.oracle, "{point}: other bytes");
+        let whole = [
+            "_SUCCESS",
+            "_manifest.json",
+            "part-00000",
+            "part-00001",
+            "part-00002",
+        ];
+        assert_eq!(listing(&out), whole, "{point}");
+        let manifest = fs::read_to_string(out.join("_manifest.json")).expect("it was listed");
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("it is JSON");
+        assert_eq!(manifest["job_id"], id, "{point}: an output of another job");
+        await_true("no staging is left", || {
+            let names = listing(self.cluster.dir());
+            !names.iter().any(|name| name.starts_with(".out."))
+        });
+        await_true("no segment is left", || {
+            WORKERS.iter().all(|worker| {
+                let dir = self.cluster.path(worker);
+                ["segments", "staging"]
+                    .iter()
+                    .all(|kind| listing(&dir.join(kind)).is_empty())
+            })
+        });
+    }
+}
+
+fn strike_all(points: &[&str]) {
+    let mut bench = Bench::start();
+    let id = bench.submit();
+    bench.cluster.await_success(&id);
+    bench.assert_output(&id, "no point");
+    for point in points {
+        bench.strike(point);
+    }
+    bench.cluster.assert_serves_another_job();
+}
+
+#[test]
+fn every_step_of_plan_and_map_may_fail_panic_or_kill_and_the_job_is_whole() {
+    strike_all(&MAP_POINTS);
+}
+
+#[test]
+fn every_step_of_shuffle_and_reduce_may_fail_panic_or_kill_and_the_job_is_whole() {
+    strike_all(&REDUCE_POINTS);
+}
+
+#[test]
+fn every_step_of_commit_may_fail_panic_or_kill_and_the_output_is_shown_once() {
+    strike_all(&COMMIT_POINTS);
+}
+
+/// What stands in `point("...")` below a directory.
+fn points_in(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).expect("the sources are here") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            points_in(&path, found);
+        } else {
+            let source = fs::read_to_string(&path).expect("sources are text");
+            let calls = source.split("point(\"").skip(1);
+            found.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
+        }
+    }
+}
+
+#[test]
+fn no_place_in_the_sources_is_left_out() {
+    let mut found = BTreeSet::new();
+    for dir in ["worker/src", "worker/engine/src"] {
+        points_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut found);
+    }
+    let tried = [&MAP_POINTS[..], &REDUCE_POINTS, &COMMIT_POINTS].concat();
+    let tried: BTreeSet<String> = tried.into_iter().map(str::to_owned).collect();
+    assert_eq!(found, tried);
+}
