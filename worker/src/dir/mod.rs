@@ -25,7 +25,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use vivat_engine::disk::describe;
+use vivat_engine::failpoint::point;
 use vivat_ground::Threads;
+use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, ClusterId, JobId};
 
 pub(crate) use checked::{ReadError, decode as decode_note, encode as encode_note};
@@ -167,6 +170,18 @@ impl WorkerDir {
         }
     }
 
+    /// What an error while using the directory means for an attempt.
+    pub(crate) fn cause(&self, what: &str, error: &io::Error) -> FailureCause {
+        let what = format!("{what} in {}", describe(&self.root));
+        if is_full(error) {
+            FailureCause::DiskFull { what }
+        } else {
+            FailureCause::Storage {
+                detail: format!("{what}: {error}"),
+            }
+        }
+    }
+
     /// Where the finished output of a map attempt lies, if it is here.
     pub(crate) fn segment_path(&self, map: AttemptId) -> PathBuf {
         self.segments_of(map.job()).join(format!("{map}.seg"))
@@ -254,6 +269,7 @@ impl WorkerDir {
         if matches!(checked::read(&path), Ok(Some(known)) if known == text) {
             return Ok(());
         }
+        point("memo-write")?;
         checked::write_unsynced(&path, text)
     }
 
@@ -295,6 +311,14 @@ impl WorkerDir {
         // The set is whole at every point where a panic could happen.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the error says that space or quota is used up.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn lock(root: &Path) -> Result<File, DirError> {

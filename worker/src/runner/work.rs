@@ -1,11 +1,13 @@
 //! The four kinds of work, each from its grant to its outcome.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use vivat_client::{ClientError, Refusal};
+use vivat_engine::failpoint::point;
 use vivat_engine::{EngineError, MapTask, ReduceTask};
 use vivat_proto::convert::attempt::chunk_to_wire;
 use vivat_proto::v1;
@@ -22,7 +24,7 @@ use super::{Fault, Runner, SendChunk};
 use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
-use crate::sink::{CommitOrder, OutputPaths, check_output, commit, is_full};
+use crate::sink::{CommitOrder, OutputPaths, check_output, commit};
 use crate::source::{PlanWriter, list};
 
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,6 +49,7 @@ impl Runner {
             writer.add(file, &mut send)?;
         }
         let sums = writer.finish(&mut send)?;
+        point("plan-done").map_err(|error| paths.cause(&error))?;
         if stopped() {
             return Err(Fault::Stopped);
         }
@@ -72,8 +75,11 @@ impl Runner {
         let segment_path = self
             .dir
             .new_segment_path(attempt)
-            .map_err(storage("a segment"))?;
-        let scratch = self.dir.slot_scratch(cell).map_err(storage("a spill"))?;
+            .map_err(self.storage("a segment"))?;
+        let scratch = self
+            .dir
+            .slot_scratch(cell)
+            .map_err(self.storage("a spill"))?;
         let report = program.executable.map(&mut MapTask {
             file,
             range,
@@ -90,6 +96,7 @@ impl Runner {
             cancel: &grant.cancel,
         });
         let report = report.map_err(fault)?;
+        point("map-done").map_err(self.storage("a segment"))?;
         Ok(Outcome::Mapped {
             segments: report
                 .stored_bytes
@@ -112,13 +119,16 @@ impl Runner {
         let sources = fetched.map(Fetched::sources).unwrap_or_default();
         let paths = self.output(grant)?;
         paths.create_staging()?;
-        let mut file = File::create(paths.attempt_file(attempt)).map_err(|e| paths.cause(&e))?;
-        let scratch = self.dir.slot_scratch(cell).map_err(storage("a merge"))?;
+        let mut part = Part::create(&paths.attempt_file(attempt)).map_err(|e| paths.cause(&e))?;
+        let scratch = self
+            .dir
+            .slot_scratch(cell)
+            .map_err(self.storage("a merge"))?;
         let report = program.executable.reduce(&mut ReduceTask {
             partition: attempt.task.index,
             partitions: step(grant)?.reducers,
             sources,
-            output: &mut file,
+            output: &mut part,
             scratch: &scratch,
             memory_bytes: self.slot_memory_bytes,
             parameters: &program.parameters,
@@ -130,8 +140,9 @@ impl Runner {
             Err(EngineError::Output { source }) => return Err(paths.cause(&source).into()),
             report => report.map_err(fault)?,
         };
-        file.sync_all()
+        part.sync()
             .and_then(|()| paths.sync_staging())
+            .and_then(|()| point("part-done"))
             .map_err(|error| paths.cause(&error))?;
         if let Err(error) = self.dir.remove_scratch(attempt) {
             tracing::warn!(%attempt, error = %error, "cannot delete fetched segments");
@@ -170,8 +181,13 @@ impl Runner {
         let paths = OutputPaths::new(&grant.spec.output, grant.cluster, job)?;
         self.dir
             .remember_staging(job, &paths.staging)
-            .map_err(storage("a note of the output"))?;
+            .map_err(self.storage("a note of the output"))?;
         Ok(paths)
+    }
+
+    /// What an error of the worker's own disk means for the attempt.
+    fn storage(&self, what: &'static str) -> impl Fn(io::Error) -> Fault {
+        move |error| self.dir.cause(what, &error).into()
     }
 
     /// Sends one chunk and blocks until a leader has it.
@@ -199,6 +215,7 @@ impl Runner {
             files,
             splits,
         };
+        point("plan-send").map_err(self.storage("a plan"))?;
         let send = async {
             loop {
                 let answer = call_leader(
@@ -262,17 +279,28 @@ fn fault(error: EngineError) -> Fault {
     }
 }
 
-fn storage(what: &'static str) -> impl Fn(io::Error) -> Fault {
-    move |error| {
-        let cause = if is_full(&error) {
-            FailureCause::DiskFull {
-                what: what.to_owned(),
-            }
-        } else {
-            FailureCause::Storage {
-                detail: format!("{what}: {error}"),
-            }
-        };
-        cause.into()
+/// The file of one reduce attempt.
+struct Part(File);
+
+impl Part {
+    fn create(path: &Path) -> io::Result<Self> {
+        point("part-create")?;
+        File::create(path).map(Self)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        point("part-sync")?;
+        self.0.sync_all()
+    }
+}
+
+impl Write for Part {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        point("part-write")?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }

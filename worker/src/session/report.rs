@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use vivat_engine::failpoint::point;
 use vivat_proto::convert::attempt::report_to_wire;
 use vivat_proto::v1;
 use vivat_shared::ids::AttemptId;
@@ -36,6 +37,9 @@ impl Session {
                     .map(|(attempt, outcome)| report_to_wire(attempt, outcome))
                     .collect(),
             };
+            if point("report-send").is_err() {
+                continue;
+            }
             let answer = self
                 .call(
                     CALL_TIMEOUT,
@@ -45,6 +49,8 @@ impl Session {
                 )
                 .await;
             match answer {
+                // As if the answer had got lost.
+                Ok(_) if point("report-answered").is_err() => {}
                 Ok(answer) => {
                     if !self.settle(answer.verdicts).await {
                         // It said nothing about them: asked again, without a spin.

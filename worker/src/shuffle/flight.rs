@@ -10,7 +10,8 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
+use vivat_engine::disk::keep_reserve_in;
 use vivat_engine::segment::FileRange;
 use vivat_engine::{SegmentError, SegmentReader};
 use vivat_ground::Threads;
@@ -123,13 +124,13 @@ impl Flight {
                     return true;
                 }
                 Break::Status(status) => match failure_of(&status) {
-                    Failure::Unreachable if progress.brought > before => continue,
+                    Failure::Unreachable | Failure::Busy if progress.brought > before => continue,
                     failure => failure,
                 },
                 Break::Nonsense => Failure::Unreachable,
             };
             self.fail_from(progress.position, failure).await;
-            return failure == Failure::Gone;
+            return failure != Failure::Unreachable;
         }
     }
 
@@ -293,6 +294,7 @@ impl Landing {
             Place::Memory(Vec::new())
         } else {
             tokio::fs::create_dir_all(&self.scratch).await?;
+            keep_reserve_in(&self.scratch, expected_bytes)?;
             let name = format!("map-{}.{}", output.map, output.attempt);
             let path = self.scratch.join(name);
             let file = File::create(&path).await?;
@@ -349,6 +351,9 @@ async fn within<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, S
 }
 
 fn failure_of(status: &Status) -> Failure {
+    if status.code() == Code::ResourceExhausted {
+        return Failure::Busy;
+    }
     match detail_of(status) {
         Some(Kind::SegmentGone(_) | Kind::SegmentDamaged(_)) => Failure::Gone,
         Some(

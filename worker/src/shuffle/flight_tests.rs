@@ -25,10 +25,14 @@ async fn served() -> (tempfile::TempDir, Channel) {
         }
         writer.finish().unwrap();
     }
+    let (_registered, watched) = tokio::sync::watch::channel(None);
+    (temp, serve(SegmentServer::new(dir, watched)).await)
+}
+
+async fn serve(server: SegmentServer) -> Channel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (_registered, watched) = tokio::sync::watch::channel(None);
-    let service = SegmentServiceServer::new(SegmentServer::new(dir, watched));
+    let service = SegmentServiceServer::new(server);
     let incoming = TcpIncoming::from(listener);
     tokio::spawn(
         Server::builder()
@@ -36,7 +40,7 @@ async fn served() -> (tempfile::TempDir, Channel) {
             .serve_with_incoming(incoming),
     );
     let channel = Channel::from_shared(format!("http://{address}")).unwrap();
-    (temp, channel.connect_lazy())
+    channel.connect_lazy()
 }
 
 async fn fetch(scratch: PathBuf, memory_bytes: u64, channel: Channel) -> Vec<Arrival> {
@@ -95,4 +99,23 @@ async fn what_does_not_fit_in_memory_lands_in_files_and_what_is_missing_is_gone(
     };
     assert_eq!(path.parent(), Some(scratch.as_path()));
     assert!(check(piece, 1).is_ok() && check(piece, 0).is_err());
+}
+
+#[tokio::test]
+async fn holder_whose_streams_are_all_taken_says_so_and_is_not_taken_for_dead() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = Arc::new(WorkerDir::open(temp.path()).unwrap());
+    let channel = serve(SegmentServer::busy(dir)).await;
+    let all = fetch(temp.path().join("scratch"), 1 << 20, channel).await;
+    assert!(
+        matches!(
+            all[..],
+            [
+                Arrival::Failed(_, Failure::Busy),
+                Arrival::NotAsked(_),
+                Arrival::NotAsked(_)
+            ]
+        ),
+        "{all:?}"
+    );
 }

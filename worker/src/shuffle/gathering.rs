@@ -12,7 +12,6 @@ use tokio_util::task::AbortOnDropHandle;
 use vivat_engine::{SegmentError, SegmentFile};
 use vivat_proto::v1;
 use vivat_shared::attempt::{AttemptFailure, Outcome, SegmentLocation, Work};
-use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, Epoch, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 
 use super::fetched::{Fetched, Piece, Scratch};
@@ -82,16 +81,7 @@ impl Shuffle {
                 self.core.change(|held| held.fetched(attempt, fetched));
             }
             Err(error) => {
-                let what = "fetched segments";
-                let cause = if crate::sink::is_full(&error) {
-                    FailureCause::DiskFull {
-                        what: what.to_owned(),
-                    }
-                } else {
-                    FailureCause::Storage {
-                        detail: format!("{what}: {error}"),
-                    }
-                };
+                let cause = self.dir.cause("fetched segments", &error);
                 tracing::warn!(%attempt, cause = %cause, "cannot gather segments");
                 let outcome = Outcome::Failed(AttemptFailure {
                     cause,

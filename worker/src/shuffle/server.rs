@@ -6,11 +6,13 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
+use vivat_engine::failpoint::point;
 use vivat_engine::segment::{Damage, FileRange};
 use vivat_engine::{SegmentError, SegmentFile, verify};
 use vivat_ground::Threads;
@@ -25,8 +27,12 @@ use super::gather::BATCH_MAX;
 use crate::dir::WorkerDir;
 use crate::session::blocking;
 
-/// Streams served at once; further ones wait.
+/// Streams served at once; further ones wait a little, then are told to come
+/// again.
 const STREAMS_SERVED_MAX: usize = 16;
+/// How long one waits for a stream; well below the silence after which the
+/// other side would take this worker for dead.
+const TURN_WAIT: Duration = Duration::from_secs(2);
 /// Messages read ahead of a slow reader.
 const READ_AHEAD: usize = 4;
 
@@ -59,6 +65,16 @@ impl SegmentServer {
             streams: Arc::new(Semaphore::new(STREAMS_SERVED_MAX)),
         }
     }
+
+    /// One whose streams are all taken.
+    #[cfg(test)]
+    pub(super) fn busy(dir: Arc<WorkerDir>) -> Self {
+        let (_registered, watched) = watch::channel(None);
+        Self {
+            streams: Arc::new(Semaphore::new(0)),
+            ..Self::new(dir, watched)
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -70,8 +86,11 @@ impl SegmentService for SegmentServer {
         request: Request<v1::FetchSegmentsRequest>,
     ) -> Result<Response<Self::FetchSegmentsStream>, Status> {
         let order = order(request.into_inner())?;
-        let served = self.streams.clone().acquire_owned().await;
-        let served = served.map_err(|_| Status::unavailable("this worker is stopping"))?;
+        let turn = self.streams.clone().acquire_owned();
+        let served = match tokio::time::timeout(TURN_WAIT, turn).await {
+            Ok(served) => served.map_err(|_| Status::unavailable("this worker is stopping"))?,
+            Err(_elapsed) => return Err(Status::resource_exhausted("all streams are taken")),
+        };
         let dir = self.dir.clone();
         if dir.threads() == Threads::Callers {
             return Ok(Response::new(serve_at_once(&dir, &order)));
@@ -166,6 +185,7 @@ fn serve(
     order: &Order,
     send: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<(), Box<Status>> {
+    point("segment-serve").map_err(|error| Status::internal(error.to_string()))?;
     let mut skip_bytes = order.offset;
     for (position, &map) in (0_u32..).zip(&order.maps) {
         let refuse = |error| refusal(map, &error);

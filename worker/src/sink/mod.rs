@@ -13,10 +13,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use vivat_engine::disk::describe;
+use vivat_engine::failpoint::point;
 use vivat_shared::attempt::OutputIdentity;
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, ClusterId, JobId};
 use vivat_shared::job::OutputLocation;
+
+use crate::dir::is_full;
 
 pub(crate) use commit::{CommitOrder, commit};
 pub(crate) use manifest::Manifest;
@@ -84,7 +88,8 @@ impl OutputPaths {
         if self.staging.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(&self.staging)
+        point("staging-create")
+            .and_then(|()| fs::create_dir_all(&self.staging))
             .and_then(|()| sync(&self.parent))
             .map_err(|error| self.cause(&error))
     }
@@ -92,6 +97,7 @@ impl OutputPaths {
     /// Makes the names of the files in it durable: what is reported as done
     /// must be there after a power loss.
     pub(crate) fn sync_staging(&self) -> io::Result<()> {
+        point("staging-sync")?;
         sync(&self.staging)
     }
 
@@ -99,7 +105,7 @@ impl OutputPaths {
     pub(crate) fn cause(&self, error: &io::Error) -> FailureCause {
         if is_full(error) {
             return FailureCause::DiskFull {
-                what: format!("output {}", self.display),
+                what: format!("output {} in {}", self.display, describe(&self.parent)),
             };
         }
         FailureCause::OutputUnwritable {
@@ -149,14 +155,6 @@ fn identity(path: &Path) -> io::Result<Option<OutputIdentity>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Whether the error says that space or quota is used up.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 fn part_name(partition: usize) -> String {
