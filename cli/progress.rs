@@ -91,7 +91,7 @@ impl Progress {
             }
             Form::Lines | Form::Nothing => {}
         }
-        self.gap_told = self.gap_told.or(leader.none_since);
+        self.gap_told = self.gap_told.or(leader.none_since.map(Into::into));
     }
 
     /// A leader has spoken: tells of the gap before it, if one was told of.
