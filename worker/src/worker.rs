@@ -137,6 +137,7 @@ impl Worker {
             leader: leader.clone(),
             shuffle: shuffle.clone(),
             runtime,
+            slots: config.slots,
             slot_memory_bytes: config.slot_memory_bytes,
             cells,
             catalogue: config.catalogue,

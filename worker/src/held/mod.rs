@@ -18,7 +18,7 @@ mod rate;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vivat_shared::attempt::{Outcome, Work};
 use vivat_shared::ids::{AttemptId, JobId};
@@ -30,6 +30,11 @@ use rate::Rate;
 /// Reduces that may gather segments, per slot, before those beyond count as
 /// waiting work: enough to keep the network busy while a slot reduces.
 const FETCHING_PER_SLOT: u32 = 4;
+
+/// After so long, code that was told to stop is not expected to.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+/// Slots given up, per slot, before the worker does with those that are left.
+const GIVEN_UP_PER_SLOT: u32 = 16;
 
 /// What a slot takes up.
 #[derive(Debug)]
@@ -64,8 +69,10 @@ pub(crate) struct Held {
     unreported: VecDeque<AttemptId>,
     running: u32,
     control_running: bool,
-    /// Taken from us while they ran: the slot is still occupied.
-    stopping: HashSet<AttemptId>,
+    /// Taken from us while they ran, and when: the slot is still occupied.
+    stopping: HashMap<AttemptId, Instant>,
+    /// Those of them whose code did not stop: another slot stands in for theirs.
+    given_up: HashSet<AttemptId>,
     rate: Rate,
     closed: bool,
 }
@@ -80,7 +87,8 @@ impl Held {
             unreported: VecDeque::new(),
             running: 0,
             control_running: false,
-            stopping: HashSet::new(),
+            stopping: HashMap::new(),
+            given_up: HashSet::new(),
             rate: Rate::default(),
             closed: false,
         }
@@ -109,7 +117,7 @@ impl Held {
         let mut to_fetch = Vec::new();
         for grant in grants {
             let attempt = grant.attempt;
-            if self.entries.contains_key(&attempt) || self.stopping.contains(&attempt) {
+            if self.entries.contains_key(&attempt) || self.stopping.contains_key(&attempt) {
                 continue;
             }
             let phase = match grant.work {
@@ -274,7 +282,7 @@ impl Held {
 
     /// Jobs that anything here still works for: their files must stay.
     pub(crate) fn busy_jobs(&self) -> HashSet<JobId> {
-        let held = self.entries.keys().chain(&self.stopping);
+        let held = self.entries.keys().chain(self.stopping.keys());
         held.map(AttemptId::job).collect()
     }
 
@@ -338,8 +346,38 @@ impl Held {
         }
     }
 
+    /// Gives up slots whose code goes on although it was told to stop; answers
+    /// the kinds of those that must be replaced. There is an end to that, so
+    /// that programs which never end cannot fill the process with threads.
+    pub(crate) fn give_up_stuck(&mut self, now: Instant) -> Vec<SlotKind> {
+        let most = self.slots.saturating_mul(GIVEN_UP_PER_SLOT) as usize;
+        let stuck: Vec<AttemptId> = self
+            .stopping
+            .iter()
+            .filter(|&(_, &since)| now.saturating_duration_since(since) >= STUCK_AFTER)
+            .map(|(&attempt, _)| attempt)
+            .take(most.saturating_sub(self.given_up.len()))
+            .collect();
+        for &attempt in &stuck {
+            self.vacate(attempt);
+            self.given_up.insert(attempt);
+        }
+        stuck.into_iter().map(SlotKind::of).collect()
+    }
+
+    /// Whether another slot stands in for the one that ran this.
+    pub(crate) fn is_replaced(&mut self, attempt: AttemptId) -> bool {
+        self.given_up.remove(&attempt)
+    }
+
     fn free_slot(&mut self, taken: &Taken) {
         let attempt = taken.grant.attempt;
+        if !self.given_up.contains(&attempt) {
+            self.vacate(attempt);
+        }
+    }
+
+    fn vacate(&mut self, attempt: AttemptId) {
         self.stopping.remove(&attempt);
         match SlotKind::of(attempt) {
             SlotKind::Control => self.control_running = false,
@@ -351,13 +389,13 @@ impl Held {
         if let Some(entry) = self.entries.remove(&attempt) {
             entry.grant.stop();
             if matches!(entry.phase, Phase::Running) {
-                self.stopping.insert(attempt);
+                self.stopping.insert(attempt, Instant::now());
             }
         }
     }
 
     #[cfg(test)]
-    fn measure(&mut self, took: std::time::Duration) {
+    fn measure(&mut self, took: Duration) {
         self.rate.add(took);
     }
 }

@@ -232,3 +232,25 @@ fn closed_set_takes_nothing_and_hands_back_what_waits() {
     assert_eq!(held.room().want, 0);
     assert_eq!(held.reports(10).len(), 1);
 }
+
+#[test]
+fn slot_whose_code_does_not_stop_is_replaced_once_and_not_counted_twice() {
+    let mut held = Held::new(1);
+    held.take_in(vec![grant("job-1.0.0.map-0.1")]);
+    let hung = held.next(SlotKind::Task).unwrap();
+    held.kill(&[hung.grant.attempt]);
+    let now = Instant::now();
+    assert!(held.give_up_stuck(now).is_empty(), "it may stop yet");
+    let later = now + STUCK_AFTER;
+    assert_eq!(held.give_up_stuck(later), [SlotKind::Task]);
+    assert!(held.give_up_stuck(later).is_empty());
+
+    held.take_in(vec![grant("job-2.0.0.map-0.1")]);
+    let next = held.next(SlotKind::Task).unwrap();
+    // The code stops after all, while the stand-in works.
+    assert!(!held.finish(&hung, Outcome::Killed));
+    assert!(held.is_replaced(hung.grant.attempt));
+    assert_eq!(held.running, 1, "the only slot is taken");
+    assert!(held.finish(&next, Outcome::Committed));
+    assert!(!held.is_replaced(next.grant.attempt));
+}

@@ -11,7 +11,7 @@ mod programs;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
@@ -68,6 +68,8 @@ pub(crate) struct Runner {
     programs: Programs,
     fail_after: Option<u32>,
     ended: AtomicU32,
+    /// For slots that stand in for others.
+    next_cell: AtomicUsize,
 }
 
 /// What a runner is made of, beside its own.
@@ -77,6 +79,7 @@ pub(crate) struct RunnerParts {
     pub(crate) leader: LeaderClient,
     pub(crate) shuffle: Arc<Shuffle>,
     pub(crate) runtime: Handle,
+    pub(crate) slots: u32,
     pub(crate) slot_memory_bytes: usize,
     pub(crate) cells: RunningCells,
     pub(crate) catalogue: &'static [ProgramEntry],
@@ -97,6 +100,7 @@ impl Runner {
             programs: Programs::new(parts.catalogue),
             fail_after: parts.fail_after,
             ended: AtomicU32::new(0),
+            next_cell: AtomicUsize::new(parts.slots as usize + 1),
         }
     }
 
@@ -113,6 +117,22 @@ impl Runner {
             threads.push(thread.spawn(move || runner.run_slot(kind, cell))?);
         }
         Ok(threads)
+    }
+
+    /// Starts slots for those that are taken by code which does not stop. What
+    /// it does is of no consequence any more, but no thread can be ended.
+    pub(crate) fn replace_stuck(self: &Arc<Self>) {
+        let now = std::time::Instant::now();
+        for kind in self.core.change(|held| held.give_up_stuck(now)) {
+            let cell = self.next_cell.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(?kind, "a program does not stop; another slot stands in");
+            let runner = self.clone();
+            let thread = thread::Builder::new().name(format!("slot-{}", cell - 1));
+            // It ends with the process, like what it stands in for.
+            if let Err(error) = thread.spawn(move || runner.run_slot(kind, cell)) {
+                tracing::error!(error = %error, "cannot start a slot");
+            }
+        }
     }
 
     /// The leader knows of these crashes: they are told once.
@@ -162,9 +182,14 @@ impl Runner {
             }
         };
         while let Some(taken) = self.core.next(kind, || unmark(marked)) {
-            self.mark(cell, Some(taken.grant.attempt));
+            let attempt = taken.grant.attempt;
+            self.mark(cell, Some(attempt));
             marked = true;
             self.run_one(taken, cell);
+            if self.core.change(|held| held.is_replaced(attempt)) {
+                tracing::warn!(%attempt, "code that was given up has ended");
+                break;
+            }
         }
         unmark(marked);
     }

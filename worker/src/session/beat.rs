@@ -25,6 +25,7 @@ impl Session {
         let mut deleting = None;
         loop {
             ticks.tick().await;
+            self.runner.replace_stuck();
             let request = self.heartbeat(registration);
             let answer = self
                 .call(
