@@ -211,9 +211,23 @@ impl Fault {
     pub fn await_at(&self, ways: &[(Link, Direction)]) {
         let wanted = |link, direction| ways.contains(&(link, direction));
         assert!(!ways.is_empty(), "to wait for nothing proves nothing");
-        self.await_in("every part", |parts| {
+        self.await_in(&format!("{ways:?}"), |parts| {
             let mut parts = parts.iter().filter(|part| wanted(part.0, part.1));
             parts.all(happened)
+        });
+    }
+
+    /// Waits until the fault met traffic both ways on a link.
+    pub fn await_both(&self, link: Link) {
+        self.await_at(&[(link, Direction::ToTarget), (link, Direction::ToCaller)]);
+    }
+
+    /// Waits until something came through under it.
+    pub fn await_passed(&self) {
+        self.await_in("bytes that pass", |parts| {
+            parts
+                .iter()
+                .any(|(_, _, evidence)| evidence.passed_bytes() > 0)
         });
     }
 
@@ -228,10 +242,17 @@ impl Fault {
         hits.map(|(_, _, evidence)| evidence.hit_bytes()).sum()
     }
 
+    /// Bytes that came through under it.
+    pub fn passed_bytes(&self) -> u64 {
+        let parts = self.parts.iter();
+        parts.map(|(_, _, evidence)| evidence.passed_bytes()).sum()
+    }
+
     fn await_in(&self, what: &str, is_so: impl Fn(&[(Link, Direction, Evidence)]) -> bool) {
         let deadline = Instant::now() + EVIDENCE_DEADLINE;
         while !is_so(&self.parts) {
-            let missed: Vec<_> = self.parts.iter().filter(|part| !happened(part)).collect();
+            let ways = self.parts.iter().filter(|part| !happened(part));
+            let missed: Vec<_> = ways.map(|(link, way, _)| (link, way)).collect();
             assert!(
                 Instant::now() < deadline,
                 "the fault did not take effect in {what}; nothing at {missed:?}"

@@ -63,18 +63,36 @@ impl Status {
 impl Status {
     /// Whether every master answers and none is behind by more than a few entries.
     pub fn is_caught_up(&self) -> bool {
-        let masters = at(&self.0, "/masters").as_array().expect("a list");
-        let applied: Vec<u64> = masters
-            .iter()
-            .filter(|master| master["reachable"] == Value::Bool(true))
-            .map(|master| number(master, "/applied_index"))
-            .collect();
-        let newest = applied.iter().max().copied().unwrap_or_default();
+        let newest = self.applied_max();
         self.leader().is_some()
-            && applied.len() == masters.len()
-            && applied
-                .iter()
-                .all(|&index| index + CAUGHT_UP_WITHIN >= newest)
+            && self
+                .applied_min()
+                .is_some_and(|index| index + CAUGHT_UP_WITHIN >= newest)
+    }
+
+    /// The last entry that some master applied.
+    pub fn applied_max(&self) -> u64 {
+        self.applied()
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// The last entry that every master applied; none while one does not answer.
+    pub fn applied_min(&self) -> Option<u64> {
+        let applied: Option<Vec<u64>> = self.applied().into_iter().collect();
+        applied?.into_iter().min()
+    }
+
+    /// By master; none for one that does not answer.
+    fn applied(&self) -> Vec<Option<u64>> {
+        let masters = at(&self.0, "/masters").as_array().expect("a list");
+        let applied = masters.iter().map(|master| {
+            let answered = master["reachable"] == Value::Bool(true);
+            answered.then(|| number(master, "/applied_index"))
+        });
+        applied.collect()
     }
 }
 

@@ -92,7 +92,10 @@ impl Session {
             self.registered.send_replace(None);
             match end {
                 SessionEnd::Stale => {
-                    tracing::warn!(worker = %registration.worker, "registration is stale");
+                    // What nobody took any more: it runs again elsewhere.
+                    let unreported = self.core.look(|held| held.reports(usize::MAX).len());
+                    let worker = registration.worker;
+                    tracing::warn!(%worker, unreported, "registration is stale");
                     self.core.change(crate::held::Held::abandon);
                 }
             }
