@@ -32,6 +32,9 @@ use programs::Programs;
 /// Of a message within a cause, so that a report stays far below an entry.
 const DETAIL_BYTES_MAX: usize = 1024;
 
+/// About a tenth of the share of a thread that is not nice, when both want to run.
+const TASK_NICENESS: i32 = 10;
+
 /// How a piece of work ended without an outcome.
 #[derive(Debug)]
 enum Fault {
@@ -174,6 +177,9 @@ impl Runner {
     }
 
     fn run_slot(&self, kind: SlotKind, cell: usize) {
+        if kind == SlotKind::Task {
+            yield_to_others();
+        }
         // What the former process left in the cell stays until a leader knows.
         let mut marked = false;
         let unmark = |marked: bool| {
@@ -293,6 +299,14 @@ impl Runner {
                 std::process::abort();
             }
         }
+    }
+}
+
+/// User code takes the cores that nobody else wants: heartbeats, segments and,
+/// beside us, a master come first. On Linux a priority is a thread's own.
+fn yield_to_others() {
+    if let Err(error) = rustix::process::setpriority_process(None, TASK_NICENESS) {
+        tracing::debug!(error = %error, "cannot lower the priority of a slot");
     }
 }
 
