@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::harness::{
     Cluster, DEADLINE, Job, JobView, Process, Shape, assert_same_as_oracle, command, vivat,
@@ -159,6 +159,34 @@ fn dev_tells_what_a_client_needs_and_takes_its_children_along() {
         assert!(asked_at.elapsed() < ENDS_WITHIN, "{}", dev.log_tail());
         std::thread::yield_now();
     }
+    for pid in pids {
+        assert!(test_kill_process(pid).is_err(), "{pid:?} outlived dev");
+    }
+}
+
+#[test]
+fn the_end_of_the_terminal_ends_dev_in_order_and_leaves_no_directory() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let temporary = dir.path().join("tmp");
+    fs::create_dir(&temporary).expect("it is ours");
+    let mut command = command(dir.path());
+    command
+        .args(["dev", "--workers", "1", "--port", "0"])
+        .env("TMPDIR", &temporary);
+    let mut dev = Process::spawn("dev", command, &dir.path().join("dev.log"));
+    let cluster = await_export(&mut dev);
+    let pids = pids_of(dir.path(), &cluster);
+    let left = || fs::read_dir(&temporary).expect("it is there").count();
+    assert!(left() > 0, "dev keeps its directories elsewhere");
+
+    let pid = i32::try_from(dev.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a pid"), Signal::HUP).expect("it runs");
+    let asked_at = Instant::now();
+    while dev.exit_status().is_none() {
+        assert!(asked_at.elapsed() < ENDS_WITHIN, "{}", dev.log_tail());
+        std::thread::yield_now();
+    }
+    assert_eq!(left(), 0, "{}", dev.log_tail());
     for pid in pids {
         assert!(test_kill_process(pid).is_err(), "{pid:?} outlived dev");
     }
