@@ -177,7 +177,8 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// Makes what is missing, and every name on the way durable.
+/// Makes what is missing, and every name on the way durable. The lock's file comes
+/// after that: where it is, the directories above were synced.
 fn make_directories(layout: &Layout) -> Result<(), StoreError> {
     let root = layout.root();
     fs::create_dir_all(root).map_err(StoreError::io("create", root))?;
@@ -186,7 +187,14 @@ fn make_directories(layout: &Layout) -> Result<(), StoreError> {
     }
     sync_directory(&layout.blocks())?;
     sync_directory(root)?;
-    // Those above may be as new; syncing an old one again costs next to nothing.
+    let lock = layout.lock();
+    if lock
+        .try_exists()
+        .map_err(StoreError::io("look at", &lock))?
+    {
+        return Ok(());
+    }
+    // Those above may be as new.
     let full = root
         .canonicalize()
         .map_err(StoreError::io("resolve", root))?;
