@@ -16,8 +16,14 @@ use vivat_shared::size_code::SizeCode;
 /// One log entry's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The leader's clock when it proposed, in milliseconds since 1970.
+    /// The leader's clock when it proposed, in milliseconds since 1970: to be
+    /// shown, and for nothing else.
     pub proposed_at_ms: u64,
+    /// The term in which it was proposed.
+    pub term: u64,
+    /// The cluster's age then, see [`crate::age`]. Taken while the term is the
+    /// state's: a deposed leader has counted on from another beginning.
+    pub age_ms: u64,
     /// Applied in order.
     pub commands: Vec<Command>,
 }
@@ -93,7 +99,7 @@ pub enum Command {
         /// The job.
         job: JobId,
     },
-    /// Fails a job whose time passed; refused if it did not (by `state.now`).
+    /// Fails a job whose time passed; refused if it did not (by the state's age).
     TimeOutJob {
         /// The job.
         job: JobId,

@@ -19,11 +19,10 @@ pub struct Duties {
     pub forget: Vec<JobId>,
 }
 
-/// Everything that is due at a time in milliseconds since 1970. A leader whose
-/// clock is behind the state's own time goes by that.
+/// Everything that is due at an age of the cluster.
 #[must_use]
-pub fn due(state: &State, now_ms: u64) -> Duties {
-    let now_ms = now_ms.max(state.now_ms);
+pub fn due(state: &State, age_ms: u64) -> Duties {
+    let age_ms = age_ms.max(state.age_ms);
     let suspects = state
         .suspected
         .iter()
@@ -32,7 +31,7 @@ pub fn due(state: &State, now_ms: u64) -> Duties {
         .collect();
     let timed_out = state
         .timeouts
-        .range(..=(now_ms, JobId(u64::MAX)))
+        .range(..=(age_ms, JobId(u64::MAX)))
         .map(|(_, job)| *job)
         .filter(|job| {
             let known = state.job(*job);

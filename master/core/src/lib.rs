@@ -7,6 +7,7 @@
 //! pure functions of that state and of what the leader sees. This crate cannot
 //! do I/O, sleep, log or roll dice: its manifest is the proof.
 
+pub mod age;
 pub mod apply;
 pub mod command;
 pub mod duties;
@@ -18,6 +19,7 @@ pub mod snapshot;
 pub mod state;
 pub mod view;
 
+pub use age::AgeClock;
 pub use apply::apply;
 pub use duties::{Duties, job_has_ended};
 pub use query::{Reconciliation, assignment, job_spec, location, locations, reconcile};

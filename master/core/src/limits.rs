@@ -26,9 +26,10 @@ pub const SEGMENTS_MAX: u64 = 256 * 1024 * 1024;
 /// slot, but their buffers and connections are real.
 pub const EARLY_REDUCES_PER_SLOT: u32 = 2;
 /// Milliseconds for which a worker that registered anew is given time to tell
-/// which segments it still has, before the maps that wrote them run again. Long
-/// enough to read the indexes of a disk, short beside a map.
-pub const RESTORE_GRACE_MS: u64 = 2_000;
+/// which segments it still has, before the maps that wrote them run again. It
+/// reads and checks them all first, some gigabytes from a disk; its first pull
+/// says that it is done and ends the wait, so the bound is for one that hangs.
+pub const RESTORE_GRACE_MS: u64 = 10_000;
 /// Healthy probes of a suspected segment before its reader is to blame, and as
 /// many again before the word of a second worker counts against it.
 pub const HEALTHY_PROBES_MAX: u8 = 2;

@@ -30,6 +30,8 @@ fn largest() -> JobSpec {
 fn one(state: &mut State, command: Command) -> Reply {
     let proposal = Proposal {
         proposed_at_ms: 1,
+        term: 0,
+        age_ms: 1,
         commands: vec![command],
     };
     let index = state.applied_index() + 1;

@@ -28,6 +28,8 @@ fn propose(state: &mut State, commands: Vec<Command>) -> Applied {
     let index = state.applied_index() + 1;
     let proposal = Proposal {
         proposed_at_ms: index,
+        term: 0,
+        age_ms: index,
         commands,
     };
     apply(state, index, &proposal)

@@ -30,8 +30,8 @@ type Probing = Arc<Mutex<BTreeSet<Suspect>>>;
 pub(super) async fn run(leader: Arc<Leader>) {
     let probing = Probing::default();
     loop {
-        let now_ms = leader.wall_clock_ms();
-        let due = leader.raft.read(|state| duties::due(state, now_ms));
+        let age_ms = leader.raft.age_ms(leader.term);
+        let due = leader.raft.read(|state| duties::due(state, age_ms));
         for suspect in due.suspects {
             leader.investigate(&probing, suspect);
         }

@@ -44,20 +44,15 @@ pub(super) async fn run(leader: Arc<Leader>) {
 }
 
 impl Leader {
-    /// Milliseconds since 1970, for waits that the state also measures so.
-    pub(super) fn wall_clock_ms(&self) -> u64 {
-        self.raft.ground().clock.now_ms()
-    }
-
     fn choose(&self) -> Vec<Grant> {
         let liveness = self.sessions().liveness();
         let room = |view: &vivat_core::WorkerLiveness| view.want > 0 || view.control_free;
         if !liveness.workers.values().any(room) {
             return Vec::new();
         }
-        let now_ms = self.wall_clock_ms();
+        let age_ms = self.raft.age_ms(self.term);
         self.raft
-            .read(|state| vivat_core::schedule(state, &liveness, now_ms, GRANTS_MAX))
+            .read(|state| vivat_core::schedule(state, &liveness, age_ms, GRANTS_MAX))
     }
 
     async fn grant(&self, grants: Vec<Grant>) -> Result<(), LeaderError> {

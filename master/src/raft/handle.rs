@@ -18,6 +18,7 @@ use vivat_ground::Ground;
 use vivat_shared::ids::{NodeId, Seat};
 use vivat_shared::limits::ENTRY_BYTES_MAX;
 
+use super::age::Age;
 use super::api::{
     AppliedEvents, Committed, FatalReason, Leadership, Member, PeerDescription, PeerRaft,
     ProposeError, RaftStatus, Role, TransferError,
@@ -54,6 +55,7 @@ pub(super) struct Inner {
     pub stopping: AtomicBool,
     pub timing: Timing,
     pub limits: RaftLimits,
+    pub age: Age,
     pub ground: Ground,
 }
 
@@ -132,8 +134,11 @@ impl Handle {
             .map_err(|_| ProposeError::Overloaded {
                 in_flight: self.inner.limits.in_flight_max,
             })?;
+        let leads = term.unwrap_or_else(|| self.inner.leadership.borrow().term);
         let payload = Payload::encode(&Proposal {
             proposed_at_ms: self.inner.ground.clock.now_ms(),
+            term: leads,
+            age_ms: self.age_ms(leads),
             commands,
         });
         if payload.0.len() > ENTRY_BYTES_MAX {
@@ -151,6 +156,13 @@ impl Handle {
             // The runtime ended; what was sent may be in the log.
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }
+    }
+
+    /// The cluster's age, as the leader of a term counts it: what deadlines and
+    /// waits in the state are measured by.
+    #[must_use]
+    pub fn age_ms(&self, term: u64) -> u64 {
+        self.inner.age.read(term, self.read(State::age_ms))
     }
 
     /// Looks at the state between two entries. `look` must be short: entries

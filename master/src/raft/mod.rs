@@ -9,6 +9,7 @@
 //! from two others' all end in [`Handle::fatal`], which the process awaits and
 //! then ends. It restarts, and recovers from its disk or from its peers.
 
+mod age;
 pub mod api;
 mod duties;
 mod formats;

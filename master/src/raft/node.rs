@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use vivat_ground::{Ground, Listener, Threads};
 use vivat_shared::ids::Seat;
 
+use super::age::Age;
 use super::api::{FatalReason, Leadership, StartError};
 use super::duties;
 use super::handle::{Handle, Inner, READS_IN_FLIGHT_MAX};
@@ -323,6 +324,7 @@ async fn run(
         stopping: AtomicBool::new(false),
         timing: parts.timing,
         limits: parts.limits,
+        age: Age::new(),
         ground: parts.ground,
     });
     let described = Arc::downgrade(&inner);

@@ -276,6 +276,8 @@ pub fn values_of_proposals() -> Vec<Proposal> {
         .zip(entries)
         .map(|(proposed_at_ms, commands)| Proposal {
             proposed_at_ms,
+            term: 1,
+            age_ms: proposed_at_ms,
             commands,
         })
         .collect()

@@ -113,7 +113,22 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
     spec.policy = policies[dice.index(policies.len())];
     spec.priority = if dice.chance(200) { 80 } else { 50 };
     spec.timeout_ms = dice.chance(150).then(|| dice.within(4_000..=60_000));
+    // Nothing but its time can end a job that no worker sees the paths of (F20).
+    if dice.chance(50) {
+        move_elsewhere(&mut spec);
+        spec.timeout_ms = Some(dice.within(3_000..=30_000));
+    }
     spec
+}
+
+/// Lets a job name the paths of a machine that has no worker.
+fn move_elsewhere(spec: &mut JobSpec) {
+    let elsewhere = Visibility::Host(HostIdentity("elsewhere".to_owned()));
+    for input in &mut spec.inputs {
+        input.visibility = elsewhere.clone();
+    }
+    let OutputLocation::Directory { visibility, .. } = &mut spec.output;
+    *visibility = elsewhere;
 }
 
 /// An honest job, for after the faults.

@@ -1,7 +1,7 @@
 //! Masters as processes: a replica that applies at its own speed, a clock that
 //! is not to be trusted, and now and then a leader's soft state.
 
-use vivat_core::{State, apply, snapshot};
+use vivat_core::{AgeClock, State, apply, snapshot};
 
 use crate::event::{Event, MasterAt};
 use crate::evidence::Fact;
@@ -30,6 +30,8 @@ pub struct Master {
     pub condition: Condition,
     /// How far its wall clock is off.
     pub clock_off_ms: i64,
+    /// By its monotonic clock.
+    age: AgeClock,
     pub leader: Option<Leader>,
     /// What it would restart from.
     snapshot: Option<Vec<u8>>,
@@ -43,6 +45,7 @@ impl Default for Master {
             state: State::new(),
             condition: Condition::Up,
             clock_off_ms: 0,
+            age: AgeClock::default(),
             leader: None,
             snapshot: None,
             applies: false,
@@ -71,6 +74,13 @@ impl World {
         let now_ms = i64::try_from(self.ground.now_ms).unwrap_or(i64::MAX);
         let shown = EPOCH_MS + now_ms + self.masters[at].clock_off_ms;
         u64::try_from(shown).unwrap_or(0)
+    }
+
+    /// The cluster's age by a master's monotonic clock, as a leader in a term.
+    pub fn age_ms(&mut self, at: MasterAt, term: u64) -> u64 {
+        let monotonic_ms = self.ground.now_ms;
+        let Master { state, age, .. } = &mut self.masters[at];
+        age.read(term, state.age_ms(), monotonic_ms)
     }
 
     /// Lets a replica apply what is decided: a leader soon, others when they come
@@ -181,6 +191,7 @@ impl World {
         }
         self.ground.say(|| format!("seat {at} killed"));
         self.masters[at].leader = None;
+        self.masters[at].age = AgeClock::default();
         self.masters[at].condition = Condition::Down;
         if self.raft.leader == Some(at) {
             self.ground.note(Fact::LeaderKilled);

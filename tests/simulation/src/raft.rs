@@ -30,6 +30,8 @@ pub struct Origin {
 pub struct Append {
     pub origin: Origin,
     pub proposal: Proposal,
+    /// Virtual time, which no master knows.
+    pub sent_at_ms: u64,
 }
 
 /// Decided.
@@ -65,8 +67,11 @@ impl World {
     pub fn propose(&mut self, origin: Origin, commands: Vec<Command>) {
         let append = Append {
             origin,
+            sent_at_ms: self.ground.now_ms,
             proposal: Proposal {
                 proposed_at_ms: self.wall_clock_ms(origin.master),
+                term: origin.term,
+                age_ms: self.age_ms(origin.master, origin.term),
                 commands,
             },
         };

@@ -37,7 +37,9 @@ fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejectio
     job.counts.started += 1;
     job.counts.reruns_of_completed += u64::from(rerun);
     let starts = job.started_at_ms.is_none();
-    job.started_at_ms.get_or_insert(now_ms);
+    // A clock that went back must not show a start before the submission.
+    let start_ms = now_ms.max(job.submitted_at_ms);
+    job.started_at_ms.get_or_insert(start_ms);
     let attempt = AttemptId { task, number };
     if let Some(holder) = context.state.worker_mut(worker.worker) {
         holder.running.insert(attempt);

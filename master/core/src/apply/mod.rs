@@ -41,7 +41,10 @@ struct Context<'a> {
 
 /// Applies one entry. Its index must be above [`State::applied_index`].
 pub fn apply(state: &mut State, index: u64, proposal: &Proposal) -> Applied {
-    state.now_ms = state.now_ms.max(proposal.proposed_at_ms);
+    state.now_ms = proposal.proposed_at_ms;
+    if proposal.term == state.term {
+        state.age_ms = state.age_ms.max(proposal.age_ms);
+    }
     if cfg!(vivat_seeded_bug = "nondeterminism") {
         // Mistake 5: where a replica's state happens to lie differs.
         let address = std::ptr::from_ref(state).addr();

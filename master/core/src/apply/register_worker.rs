@@ -44,7 +44,7 @@ pub(super) fn apply(
         epoch: Epoch(state.last_epoch),
         info: info.clone(),
         presence: Presence::Registered { draining: false },
-        registered_at_ms: state.now_ms,
+        registered_age_ms: state.age_ms,
         running: BTreeSet::new(),
     };
     let current = worker.current();

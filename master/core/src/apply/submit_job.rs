@@ -45,6 +45,7 @@ pub(super) fn apply(
         spec_bytes,
         host: hosts(spec).first().map(|host| (*host).clone()),
         submitted_at_ms: state.now_ms,
+        submitted_age_ms: state.age_ms,
         started_at_ms: None,
         counts: AttemptCounts::default(),
         counters: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! `TimeOutJob`: believed only if the state's own time agrees, and not while the
+//! `TimeOutJob`: believed only if the cluster's age agrees, and not while the
 //! commit can go on.
 
 use vivat_shared::cause::{FailureCause, JobFailure};
@@ -10,7 +10,7 @@ use crate::command::{Rejection, Reply};
 use crate::state::JobEnd;
 
 pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Rejection> {
-    let now_ms = context.state.now_ms;
+    let age_ms = context.state.age_ms;
     let known = context.state.job(job).ok_or(Rejection::UnknownJob(job))?;
     known.active().ok_or(Rejection::JobEnded(job))?;
     if context.state.is_past_recall(known) {
@@ -19,7 +19,8 @@ pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Reje
     let Some(limit_ms) = known.spec.timeout_ms else {
         return Err(Rejection::JobNotEnded(job));
     };
-    if known.deadline_ms().is_none_or(|deadline| now_ms < deadline) {
+    let deadline_ms = known.deadline_age_ms();
+    if deadline_ms.is_none_or(|deadline_ms| age_ms < deadline_ms) {
         return Err(Rejection::JobNotEnded(job));
     }
     let failure = JobFailure {

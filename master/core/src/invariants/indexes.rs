@@ -34,7 +34,7 @@ fn check_jobs(state: &State) -> Vec<Violation> {
     let timeouts = state
         .jobs()
         .filter(|job| job.active().is_some())
-        .filter_map(|job| Some((job.deadline_ms()?, job.id)))
+        .filter_map(|job| Some((job.deadline_age_ms()?, job.id)))
         .collect::<BTreeSet<_>>();
     let spec_bytes: u64 = state.jobs().map(|job| u64::from(job.spec_bytes)).sum();
     let checks = [

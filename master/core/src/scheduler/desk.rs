@@ -53,18 +53,19 @@ struct Want<'a> {
 
 pub(super) struct Desk<'a> {
     state: &'a State,
+    liveness: &'a LivenessView,
     rooms: Vec<Room<'a>>,
     progress: BTreeMap<JobId, Progress>,
     grants: Vec<Grant>,
-    now_ms: u64,
+    age_ms: u64,
     limit: usize,
 }
 
 impl<'a> Desk<'a> {
     pub(super) fn open(
         state: &'a State,
-        liveness: &LivenessView,
-        now_ms: u64,
+        liveness: &'a LivenessView,
+        age_ms: u64,
         limit: usize,
     ) -> Self {
         let rooms = state
@@ -88,10 +89,11 @@ impl<'a> Desk<'a> {
             .collect();
         Self {
             state,
+            liveness,
             rooms,
             progress: BTreeMap::new(),
             grants: Vec::new(),
-            now_ms,
+            age_ms: age_ms.max(state.age_ms),
             limit,
         }
     }
@@ -234,16 +236,16 @@ impl<'a> Desk<'a> {
         placed
     }
 
-    /// Whether the worker that wrote a lost map's segments came back just now
-    /// and may be about to say that it still has them.
+    /// Whether the worker that wrote a lost map's segments came back and may be
+    /// about to say that it still has them: it has not pulled yet, and it is not
+    /// long ago.
     fn may_be_restored(&self, maps: &TaskTable, index: u32) -> bool {
         maps.may_return_with(index)
             .and_then(|worker| self.state.worker(worker))
             .is_some_and(|worker| {
-                // A clock that is behind the registration says nothing about it,
-                // and must not stretch the wait.
-                let waited_ms = self.now_ms.checked_sub(worker.registered_at_ms);
-                worker.is_registered() && waited_ms.is_some_and(|ms| ms < RESTORE_GRACE_MS)
+                let waited_ms = self.age_ms.saturating_sub(worker.registered_age_ms);
+                let told = self.liveness.of(worker).is_some_and(|seen| seen.pulled);
+                worker.is_registered() && !told && waited_ms < RESTORE_GRACE_MS
             })
     }
 

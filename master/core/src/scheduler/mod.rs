@@ -34,6 +34,9 @@ pub struct WorkerLiveness {
     pub want: u32,
     /// Whether a pull is pending and its control slot is free.
     pub control_free: bool,
+    /// Whether it pulled under this registration. It does so only when it has
+    /// told which segments it still has.
+    pub pulled: bool,
 }
 
 impl LivenessView {
@@ -45,6 +48,7 @@ impl LivenessView {
             epoch: worker.epoch,
             want: 0,
             control_free: false,
+            pulled: true,
         };
         Self {
             workers: state
@@ -65,12 +69,11 @@ impl LivenessView {
     }
 }
 
-/// Chooses up to `limit` grants. `now_ms` is the leader's clock, which also
-/// stamps proposals, in milliseconds since 1970: a map that may yet be restored
-/// waits for its worker a little.
+/// Chooses up to `limit` grants. A map that may yet be restored waits for its
+/// worker a little, by the cluster's age.
 #[must_use]
-pub fn schedule(state: &State, liveness: &LivenessView, now_ms: u64, limit: usize) -> Vec<Grant> {
-    let mut desk = Desk::open(state, liveness, now_ms, limit);
+pub fn schedule(state: &State, liveness: &LivenessView, age_ms: u64, limit: usize) -> Vec<Grant> {
+    let mut desk = Desk::open(state, liveness, age_ms, limit);
     desk.fill(Lane::Control);
     desk.fill(Lane::Work);
     desk.into_grants()

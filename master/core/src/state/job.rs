@@ -106,6 +106,8 @@ pub struct Job {
     pub host: Option<HostIdentity>,
     /// When it was accepted, in milliseconds since 1970.
     pub submitted_at_ms: u64,
+    /// The cluster's age then: what its time-out counts from.
+    pub submitted_age_ms: u64,
     /// When its first attempt was granted.
     pub started_at_ms: Option<u64>,
     /// Attempts of all rounds.
@@ -278,11 +280,11 @@ impl Job {
         }
     }
 
-    /// When its time is over, in milliseconds since 1970.
+    /// At which age of the cluster its time is over.
     #[must_use]
-    pub fn deadline_ms(&self) -> Option<u64> {
+    pub fn deadline_age_ms(&self) -> Option<u64> {
         let timeout_ms = self.spec.timeout_ms?;
-        Some(self.submitted_at_ms.saturating_add(timeout_ms))
+        Some(self.submitted_age_ms.saturating_add(timeout_ms))
     }
 
     /// Adds an accepted attempt's counters; names beyond the bounds are dropped.

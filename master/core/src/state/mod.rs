@@ -66,6 +66,7 @@ pub struct Turn {
 pub struct State {
     pub(crate) applied_index: u64,
     pub(crate) now_ms: u64,
+    pub(crate) age_ms: u64,
     pub(crate) term: u64,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) leader: Option<LeaderRecord>,
@@ -108,10 +109,17 @@ impl State {
         self.applied_index
     }
 
-    /// The latest time that a leader stamped, in milliseconds since 1970.
+    /// What the leader's clock showed at the last entry, in milliseconds since
+    /// 1970. It may go back.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// The cluster's age at the last entry, in milliseconds. It never goes back.
+    #[must_use]
+    pub fn age_ms(&self) -> u64 {
+        self.age_ms
     }
 
     /// Term of the last barrier.
@@ -259,7 +267,7 @@ impl State {
         self.active.insert(job.id);
         self.spec_bytes += u64::from(job.spec_bytes);
         self.touched.insert(job.id);
-        if let Some(deadline_ms) = job.deadline_ms() {
+        if let Some(deadline_ms) = job.deadline_age_ms() {
             self.timeouts.insert((deadline_ms, job.id));
         }
         self.jobs.insert(job.id, Arc::new(job));

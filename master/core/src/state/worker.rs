@@ -38,8 +38,8 @@ pub struct Worker {
     pub info: WorkerInfo,
     /// Whether that registration holds.
     pub presence: Presence,
-    /// When it registered, in milliseconds since 1970.
-    pub registered_at_ms: u64,
+    /// The cluster's age when it registered.
+    pub registered_age_ms: u64,
     /// What is granted to it: an index over the jobs' tables.
     pub running: BTreeSet<AttemptId>,
 }

@@ -71,6 +71,8 @@ impl World {
         let index = self.first.applied_index() + 1;
         let proposal = Proposal {
             proposed_at_ms: self.now_ms,
+            term: self.first.term(),
+            age_ms: self.now_ms,
             commands,
         };
         let applied = apply(&mut self.first, index, &proposal);
@@ -260,6 +262,7 @@ impl World {
                 epoch: worker.epoch,
                 want: wants(worker.id),
                 control_free: !busy,
+                pulled: true,
             };
             (worker.id, seen)
         });

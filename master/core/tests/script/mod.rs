@@ -22,6 +22,7 @@ use vivat_shared::size_code::SizeCode;
 pub struct Runner {
     state: State,
     now_ms: u64,
+    age_ms: u64,
     chunks: BTreeMap<AttemptId, Vec<PlanChunk>>,
 }
 
@@ -117,6 +118,8 @@ impl Runner {
         let index = self.state.applied_index() + 1;
         let proposal = Proposal {
             proposed_at_ms: self.now_ms,
+            term: self.state.term(),
+            age_ms: self.age_ms,
             commands: vec![command],
         };
         let applied = vivat_core::apply(&mut self.state, index, &proposal);
@@ -284,6 +287,11 @@ impl Runner {
         let text = match words.at(0) {
             "now" => {
                 self.now_ms = words.parse(1);
+                self.age_ms = self.now_ms;
+                String::new()
+            }
+            "clock" => {
+                self.now_ms = words.parse(1);
                 String::new()
             }
             "restart" => {
@@ -305,10 +313,10 @@ impl Runner {
             }
             "schedule" => {
                 let limit = words.option("limit", 100);
-                let grants = vivat_core::schedule(state, &self.liveness(words), self.now_ms, limit);
+                let grants = vivat_core::schedule(state, &self.liveness(words), self.age_ms, limit);
                 render::grants(&grants)
             }
-            "duties" => render::duties(&vivat_core::duties::due(state, self.now_ms)),
+            "duties" => render::duties(&vivat_core::duties::due(state, self.age_ms)),
             "reconcile" => {
                 let held: Vec<AttemptId> = words.positional[2..]
                     .iter()
@@ -335,17 +343,24 @@ impl Runner {
         })
     }
 
-    /// `worker-1=2` wants two; `worker-1=2c` has its control slot free, too.
+    /// `worker-1=2` wants two; `worker-1=2c` has its control slot free, too;
+    /// `worker-1=new` has not pulled yet.
     fn liveness(&self, words: &Words<'_>) -> LivenessView {
         let workers = words.options.iter().filter(|(name, _)| **name != "limit");
         LivenessView {
             workers: workers
                 .map(|(name, value)| {
                     let worker = self.worker(name);
+                    let pulled = **value != *"new";
                     let seen = WorkerLiveness {
                         epoch: worker.epoch,
-                        want: words.value(value.trim_end_matches('c')),
+                        want: if pulled {
+                            words.value(value.trim_end_matches('c'))
+                        } else {
+                            0
+                        },
                         control_free: value.ends_with('c'),
+                        pulled,
                     };
                     (worker.worker, seen)
                 })

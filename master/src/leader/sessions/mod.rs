@@ -49,6 +49,8 @@ struct Session {
     orders: Orders,
     took_back_at: Option<Instant>,
     waiter: Option<Waiter>,
+    /// It pulled, so it has told what its disk still has.
+    pulled: bool,
 }
 
 impl Session {
@@ -66,6 +68,7 @@ impl Session {
             orders: Orders::default(),
             took_back_at: None,
             waiter: None,
+            pulled: false,
         }
     }
 }

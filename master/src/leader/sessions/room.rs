@@ -28,6 +28,7 @@ impl Session {
             want: waiter.map_or(0, |waiter| waiter.want.saturating_sub(self.granting)),
             control_free: self.granting_control == 0
                 && waiter.is_some_and(|waiter| waiter.control_free),
+            pulled: self.pulled,
         }
     }
 }

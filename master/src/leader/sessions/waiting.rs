@@ -89,9 +89,10 @@ impl Sessions {
         Some((number, receiver))
     }
 
-    /// Ends the waiting pull of a worker, if any, because a newer one came.
+    /// A pull came: the waiting one of that worker, if any, ends.
     pub(in crate::leader) fn supersede(&mut self, worker: WorkerEpoch) {
         if let Some(session) = self.session_mut(worker) {
+            session.pulled = true;
             end(session.waiter.take(), PullEnd::Superseded);
         }
     }

@@ -144,6 +144,7 @@ impl World {
         let mut orders = (Vec::new(), Vec::new());
         if let Some(session) = leader.sessions.get_mut(worker) {
             superseded = session.waiter.take();
+            session.pulled = true;
             session.held = waiter.held.iter().copied().collect();
             orders = (
                 std::mem::take(&mut session.kill),

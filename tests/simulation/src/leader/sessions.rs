@@ -33,6 +33,7 @@ pub(super) struct Session {
     pub take_back: Vec<AttemptId>,
     pub took_back_at_ms: Option<u64>,
     pub waiter: Option<Waiter>,
+    pub pulled: bool,
 }
 
 impl Session {
@@ -43,6 +44,7 @@ impl Session {
             want: waiter.map_or(0, |waiter| waiter.want.saturating_sub(self.granting)),
             control_free: self.granting_control == 0
                 && waiter.is_some_and(|waiter| waiter.control_free),
+            pulled: self.pulled,
         }
     }
 }
@@ -79,6 +81,7 @@ impl Sessions {
             take_back: Vec::new(),
             took_back_at_ms: None,
             waiter: None,
+            pulled: false,
         };
         self.by_worker.insert(worker.worker, session)?.waiter
     }

@@ -272,7 +272,10 @@ impl World {
     /// Proposes what the scheduler chose; asks for attempts back when it chose
     /// nothing.
     pub(super) fn schedule(&mut self, at: MasterAt) {
-        let clock_ms = self.wall_clock_ms(at);
+        let Some(term) = self.masters[at].leader.as_ref().map(|leader| leader.term) else {
+            return;
+        };
+        let age_ms = self.age_ms(at, term);
         let master = &mut self.masters[at];
         let Some(leader) = master.leader.as_mut() else {
             return;
@@ -285,7 +288,7 @@ impl World {
         if !liveness.workers.values().any(has_room) {
             return;
         }
-        let grants = vivat_core::schedule(&master.state, &liveness, clock_ms, GRANTS_MAX);
+        let grants = vivat_core::schedule(&master.state, &liveness, age_ms, GRANTS_MAX);
         if grants.is_empty() {
             self.take_back(at);
             return;
@@ -337,7 +340,11 @@ impl World {
     }
 
     fn do_duties(&mut self, at: MasterAt) {
-        let due = duties::due(&self.masters[at].state, self.wall_clock_ms(at));
+        let Some(term) = self.masters[at].leader.as_ref().map(|leader| leader.term) else {
+            return;
+        };
+        let age_ms = self.age_ms(at, term);
+        let due = duties::due(&self.masters[at].state, age_ms);
         for (map, holder) in due.suspects {
             self.probe(at, map, holder);
         }

@@ -23,6 +23,7 @@ impl Oracle {
         if unsettled {
             ground.note(Fact::CommitAbandoned);
         }
+        self.check_time(ground.now_ms, id);
         let account = self.account(id);
         account.abandoned = unsettled;
         let silent = account.commits && end == Some(JobState::Cancelled) && !unsettled;
@@ -37,6 +38,23 @@ impl Oracle {
         let lives = self.lives(id);
         self.ensure(!lives, "mistake 8", || {
             format!("{id} ended with granted attempts")
+        });
+    }
+
+    /// A job whose time passed has had that time, whatever clocks showed (F20).
+    fn check_time(&mut self, now_ms: u64, id: JobId) {
+        let Some(Stage::Ended(ended)) = self.reference.job(id).map(|job| &job.stage) else {
+            return;
+        };
+        let JobEnd::Failed(failure) = &ended.end else {
+            return;
+        };
+        let FailureCause::JobTimeout { limit_ms } = failure.cause else {
+            return;
+        };
+        let had_ms = now_ms.saturating_sub(self.account(id).submitted_at_ms);
+        self.ensure(had_ms >= limit_ms, "F20", || {
+            format!("{id} was timed out after {had_ms} of {limit_ms} ms")
         });
     }
 
@@ -200,7 +218,7 @@ impl Oracle {
 
     /// A job fails for a reason that happened (L1, L4, L7).
     fn check_failure(&mut self, ground: &mut Ground, job: &Job, failure: &JobFailure) {
-        let now_ms = self.reference.now_ms();
+        let age_ms = self.reference.age_ms();
         let task = failure.attempt.map(|attempt| attempt.task);
         let attempts_max = u32::from(job.spec.attempts_max);
         let account = self.account(job.id);
@@ -223,7 +241,8 @@ impl Oracle {
             FailureCause::LostTooOften { .. } => of(&account.troubles) >= u32::from(LOSSES_MAX),
             FailureCause::JobTimeout { .. } => {
                 ground.note(Fact::JobTimedOut);
-                job.deadline_ms().is_some_and(|deadline| deadline <= now_ms)
+                job.deadline_age_ms()
+                    .is_some_and(|deadline_ms| deadline_ms <= age_ms)
             }
             FailureCause::InputIsDirectory { .. }
             | FailureCause::InputUnreadable { .. }

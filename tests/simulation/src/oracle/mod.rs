@@ -71,6 +71,8 @@ struct Account {
     crashes: BTreeMap<TaskId, BTreeSet<AttemptId>>,
     /// Everything that befell a task and was no success.
     troubles: BTreeMap<TaskId, u32>,
+    /// When it was proposed, in virtual time.
+    submitted_at_ms: u64,
     /// A commit was granted.
     commits: bool,
     /// It ended when nobody was left who could tell what became of its commit.
@@ -128,6 +130,11 @@ impl Oracle {
         let applied = apply(&mut self.reference, index, &append.proposal);
         self.chain.push(self.reference.chained_hash());
         ground.say(|| format!("{index}: {append:?}\n         {applied:?}"));
+        for reply in &applied.replies {
+            if let Reply::Job { job, created: true } = reply {
+                self.account(*job).submitted_at_ms = append.sent_at_ms;
+            }
+        }
         self.check_replies(ground, &before, &append.proposal.commands, &applied);
         for event in &applied.events {
             self.take_event(ground, &append.proposal.commands, event);

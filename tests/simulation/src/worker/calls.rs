@@ -207,7 +207,10 @@ impl World {
         if self.machines[at].disk.is_empty() {
             self.restored(at);
         } else {
-            let delay_ms = self.ground.dice.within(1..=200);
+            // A large disk takes its time to be looked through.
+            let large = self.ground.dice.chance(200);
+            let range = if large { 1_000..=6_000 } else { 1..=200 };
+            let delay_ms = self.ground.dice.within(range);
             self.worker_timer(delay_ms, at, WorkerTimer::Restore);
         }
     }

@@ -11,7 +11,7 @@ use crate::state::{Active, Ended, JobEnd, Stage};
 /// Ends an active job: revokes what it runs and drops its tables. The end is
 /// final, so a job that has ended already stays as it is (S3).
 pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEnd) {
-    let at_ms = context.state.now_ms;
+    let now_ms = context.state.now_ms;
     let Some(job) = context.state.job_mut(id) else {
         return;
     };
@@ -25,7 +25,7 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     let live = active.live();
     let round = active.round();
     let ended = Ended {
-        at_ms,
+        at_ms: now_ms.max(job.started_at_ms.unwrap_or(job.submitted_at_ms)),
         round: round.id,
         maps: stopped(round.maps.counts()),
         reduces: stopped(round.reduces.counts()),
@@ -34,7 +34,7 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     };
     job.counts.killed += live.len() as u64;
     job.stage = Stage::Ended(Box::new(ended));
-    if let Some(deadline_ms) = job.deadline_ms() {
+    if let Some(deadline_ms) = job.deadline_age_ms() {
         context.state.timeouts.remove(&(deadline_ms, id));
     }
     context.state.active.remove(&id);
