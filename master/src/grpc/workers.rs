@@ -12,7 +12,8 @@ use vivat_proto::convert::attempt::{chunk_from_wire, report_from_wire, sizes_fro
 use vivat_proto::error::{WireError, required};
 use vivat_proto::v1;
 use vivat_proto::v1::worker_service_server::WorkerService;
-use vivat_shared::attempt::FetchFailure;
+use vivat_shared::attempt::{AttemptFailure, FetchFailure, Outcome};
+use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch};
 use vivat_shared::job::HostIdentity;
 
@@ -173,21 +174,22 @@ impl WorkerService for Services {
         let leader = self.leader_for_worker()?;
         let request = request.into_inner();
         let worker = worker_of(request.worker)?;
-        let reports = request
-            .reports
-            .into_iter()
-            .map(report_from_wire)
-            .collect::<Result<Vec<_>, WireError>>()?;
-        let verdicts = leader
+        let mut reports = Vec::with_capacity(request.reports.len());
+        let mut verdicts = Vec::with_capacity(request.reports.len());
+        for report in request.reports {
+            match read_report(worker, report) {
+                Ok(report) => reports.push(report),
+                Err(refused) => verdicts.push(refused),
+            }
+        }
+        let judged = leader
             .report(worker, reports)
             .await
-            .map_err(|error| self.status(error))?
-            .into_iter()
-            .map(|verdict| v1::Verdict {
-                attempt: Some(verdict.attempt.into()),
-                accepted: verdict.accepted,
-            })
-            .collect();
+            .map_err(|error| self.status(error))?;
+        verdicts.extend(judged.into_iter().map(|verdict| v1::Verdict {
+            attempt: Some(verdict.attempt.into()),
+            accepted: verdict.accepted,
+        }));
         Ok(Response::new(v1::ReportOutcomesResponse { verdicts }))
     }
 
@@ -249,6 +251,39 @@ impl WorkerService for Services {
             .map_err(|error| self.status(error))?;
         Ok(Response::new(v1::ReportFetchFailureResponse {}))
     }
+}
+
+/// Each report is judged alone: refused, a call would be repeated for ever, and
+/// with it every good report in it. One that cannot be read is a failure of its
+/// attempt; one of nothing is answered as it came, so that it comes no more.
+fn read_report(
+    worker: WorkerEpoch,
+    report: v1::Report,
+) -> Result<(AttemptId, Outcome), v1::Verdict> {
+    let named = report.attempt;
+    let error = match report_from_wire(report) {
+        Ok(read) => return Ok(read),
+        Err(error) => error,
+    };
+    tracing::error!(
+        worker_id = %worker.worker,
+        attempt = ?named,
+        error = %error,
+        "report cannot be read"
+    );
+    let attempt = named.and_then(|named| AttemptId::try_from(named).ok());
+    let attempt = attempt.ok_or(v1::Verdict {
+        attempt: named,
+        accepted: false,
+    })?;
+    let failure = AttemptFailure {
+        cause: FailureCause::Internal {
+            detail: format!("the report of its outcome cannot be read: {error}"),
+        },
+        input: None,
+        output_tail: String::new(),
+    };
+    Ok((attempt, Outcome::Failed(failure)))
 }
 
 fn worker_of(worker: Option<v1::WorkerEpoch>) -> Result<WorkerEpoch, WireError> {

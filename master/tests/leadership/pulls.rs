@@ -135,6 +135,43 @@ async fn report_that_no_entry_can_hold_fails_its_attempt_and_holds_up_no_other()
     assert_eq!((attempts.failed, attempts.killed), (1, 1));
 }
 
+/// One bad report must not keep back the good ones of its call for ever (L1).
+#[tokio::test(flavor = "multi_thread")]
+async fn report_that_cannot_be_read_fails_its_attempt_and_holds_up_no_other() {
+    let cluster = Cluster::start().await;
+    let mut worker = Worker::register(&cluster, "w").await;
+    let job = cluster.submit("key", REDUCERS).await;
+    worker.finish_plan(&cluster, 2).await;
+    worker.pull_until(&cluster, 2).await;
+    let maps: Vec<AttemptId> = worker.held.iter().copied().collect();
+    let without_outcome = v1::Report {
+        attempt: Some(maps[0].into()),
+        outcome: None,
+    };
+    let of_nothing = v1::Report {
+        attempt: None,
+        ..report_to_wire(maps[0], Outcome::Killed)
+    };
+    let request = v1::ReportOutcomesRequest {
+        worker: Some(worker.epoch.into()),
+        reports: vec![
+            without_outcome,
+            of_nothing,
+            report_to_wire(maps[1], Outcome::Killed),
+        ],
+    };
+    let answer = client(cluster.leader_channel().await)
+        .report_outcomes(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let nothing = v1::Verdict::default();
+    assert_eq!(answer.verdicts.len(), 3);
+    assert!(answer.verdicts.contains(&nothing), "{:?}", answer.verdicts);
+    let attempts = cluster.job(job).await.attempts.unwrap();
+    assert_eq!((attempts.failed, attempts.killed), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_worker_gets_attempts_that_another_had_not_started() {
     let cluster = Cluster::start().await;
