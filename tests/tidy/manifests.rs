@@ -19,7 +19,7 @@ const CORE_MAY_USE: [&str; 6] = [
 
 /// A crate, what it must not depend on (a name or the beginning of one, then
 /// `*`), and why.
-const MUST_NOT_USE: [(&str, &[&str], &str); 7] = [
+const MUST_NOT_USE: [(&str, &[&str], &str); 8] = [
     (
         "shared",
         &["vivat-*", "tokio*", "tonic*", "prost*", "openraft", "sled"],
@@ -60,6 +60,18 @@ const MUST_NOT_USE: [(&str, &[&str], &str); 7] = [
             "vivat-client",
         ],
         "programs are plain functions",
+    ),
+    (
+        "worker/store",
+        &[
+            "tokio*",
+            "tonic*",
+            "prost*",
+            "hyper*",
+            "vivat-proto",
+            "vivat-client",
+        ],
+        "the store is files and checksums",
     ),
     (
         "master",

@@ -13,6 +13,7 @@ use vivat_shared::ids::BlockId;
 use vivat_shared::limits::STREAM_CHUNK_BYTES;
 
 use crate::error::{Damage, StoreError, is_disk_fault};
+use crate::format::HEADER_BYTES;
 use crate::reader::{BlockReader, size};
 use crate::store::{BlockSummary, Store};
 
@@ -115,6 +116,20 @@ impl Scrubber {
         self.store.list(self.after, 1).first().copied()
     }
 
+    /// A block whose table the disk does not give is lost, too: trying it again
+    /// for ever would end the pass here.
+    fn open(&self, id: BlockId) -> Result<BlockReader, StoreError> {
+        let generation = self.store.lock_index().get(&id).map(|it| it.generation);
+        match (self.store.reader(id), generation) {
+            (Err(StoreError::Io { source, .. }), Some(generation)) if is_disk_fault(&source) => {
+                let damage = Damage::Unreadable { offset: 0 };
+                self.store.condemn(id, generation, damage);
+                Err(StoreError::Damaged { block: id, damage })
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     /// Whether the block is done, and whole.
     fn read_on(
         &mut self,
@@ -123,7 +138,7 @@ impl Scrubber {
         bytes: &mut u64,
     ) -> Result<bool, StoreError> {
         *bytes += OPENING_BYTES;
-        let reader = self.store.reader(next.id)?;
+        let reader = self.open(next.id)?;
         let generation = reader.generation();
         let start = Place {
             id: next.id,
@@ -172,6 +187,7 @@ fn read_from_disk(
     forget();
     match data {
         Err(StoreError::Io { source, .. }) if is_disk_fault(&source) => {
+            let offset = HEADER_BYTES + offset;
             Err(reader.condemn(Damage::Unreadable { offset }))
         }
         outcome => outcome,

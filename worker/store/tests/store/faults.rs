@@ -1,6 +1,6 @@
 //! Disks that say no (F17, S13).
 
-use vivat_store::{Damage, Store, StoreError};
+use vivat_store::{Damage, Scrubber, Store, StoreError};
 use vivat_testkit::lossy_fs::{CAPACITY_BYTES, Fault, LossyFs, probe};
 
 use super::{BUDGET, content, files, get, id, indexes, open, put, writer};
@@ -106,4 +106,24 @@ fn block_that_the_disk_does_not_give_at_the_start_is_reported() {
     let told: Vec<_> = opened.damaged.try_iter().collect();
     assert_eq!(told.len(), 1);
     assert!(matches!(told[0].damage, Damage::Unreadable { .. }));
+}
+
+#[test]
+fn scrub_drops_what_the_disk_does_not_give_and_goes_on() {
+    let Some((fs, _folders)) = disk() else {
+        return;
+    };
+    let opened = open(fs.mount_point());
+    put(&opened.store, 1, b"one");
+    put(&opened.store, 2, b"two");
+    let mut scrubber = Scrubber::new(opened.store.clone());
+    fs.set_fault(Some(Fault::ReadFails));
+    let step = scrubber.step(1).unwrap();
+    fs.set_fault(None);
+    assert_eq!((step.damaged, step.whole), (1, 0));
+    let step = scrubber.step(u64::MAX).unwrap();
+    assert_eq!((step.damaged, step.whole), (0, 1));
+    let told: Vec<_> = opened.damaged.try_iter().collect();
+    assert_eq!((told.len(), told[0].id), (1, id(1)));
+    assert_eq!(indexes(&opened.store), [2]);
 }
