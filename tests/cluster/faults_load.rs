@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::faults::{SHAPE, assert_agree, assert_sound, await_true, leader_of};
+use crate::faults::{SHAPE, assert_agree, await_true, leader_of};
 use crate::harness::{
     Cluster, Job, JobView, Process, assert_same_as_oracle, command, describe, parse,
 };
@@ -83,7 +83,7 @@ fn cores_that_are_full_of_tasks_cost_no_election_and_no_worker() {
     let status = lab.cluster.status().expect("the leader answers");
     assert_eq!((status.term(), status.workers_lost()), (term, 0));
     lab.assert_workers_live();
-    assert_sound(&lab.cluster);
+    lab.cluster.assert_serves_another_job();
 }
 
 /// How a job of the lab failed.
