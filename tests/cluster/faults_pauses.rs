@@ -9,6 +9,7 @@ use crate::faults::{
     begin, begin_reduces, leader_of, many_maps, many_reduces,
 };
 use crate::harness::{Cluster, Job, JobView, assert_same_as_oracle, describe, parse, vivat};
+use crate::zombie::{assert_files_gone, assert_refused, epoch_of, map_on_disk};
 
 /// Clients that wait at the stopped leader's door when it wakes.
 const CLIENTS: usize = 4;
@@ -74,6 +75,8 @@ fn a_worker_stopped_past_its_lease_is_replaced_and_its_late_report_refused() {
     let job = many_maps("out");
     let id = begin(&cluster, &job, 52);
 
+    let zombie = epoch_of(&mut cluster, 0);
+    let map = map_on_disk(&cluster, &id);
     let stopped_at = jiff::Timestamp::now();
     cluster.worker(0).pause();
     cluster.await_status("one worker lost", |status| {
@@ -84,9 +87,11 @@ fn a_worker_stopped_past_its_lease_is_replaced_and_its_late_report_refused() {
         let log = cluster.worker(0).log();
         log.contains("registration is stale")
     });
+    assert_refused(&cluster, zombie, map);
     cluster.await_status("it is back under another epoch", |status| {
         status.workers_live() == 3
     });
+    assert!(epoch_of(&mut cluster, 0).epoch > zombie.epoch);
     let view = cluster.await_success(&id);
     assert_ended_after(&view, stopped_at);
     assert_accounted(&view);
@@ -102,6 +107,7 @@ fn a_worker_stopped_past_its_lease_is_replaced_and_its_late_report_refused() {
         view.0
     );
     assert_same_as_oracle(&cluster, &job);
+    assert_files_gone(&cluster, &id);
     assert_sound(&cluster);
 }
 

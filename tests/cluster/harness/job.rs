@@ -49,8 +49,14 @@ impl Cluster {
 
     /// Submits and returns the job's id, which is all that is on stdout.
     pub fn submit(&self, job: &Job) -> String {
+        self.submit_with(job, &[])
+    }
+
+    /// The same with more flags.
+    pub fn submit_with(&self, job: &Job, flags: &[&str]) -> String {
         let args = job.submit_args();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let args = args.iter().map(String::as_str);
+        let args: Vec<&str> = args.chain(flags.iter().copied()).collect();
         let output = self.vivat(&args);
         assert!(output.status.success(), "submit: {}", describe(&output));
         let id = String::from_utf8(output.stdout).expect("ids are text");

@@ -107,6 +107,11 @@ impl JobView {
         matches!(self.state(), "succeeded" | "failed" | "cancelled")
     }
 
+    /// `plan`, `map`, `reduce`, `commit`; empty when it does not run.
+    pub fn phase(&self) -> &str {
+        text(&self.0, "/phase")
+    }
+
     /// When it ended.
     pub fn finished_at(&self) -> jiff::Timestamp {
         let text = text(&self.0, "/finished_at");
