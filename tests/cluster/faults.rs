@@ -119,7 +119,7 @@ pub fn assert_sound(cluster: &Cluster) {
 }
 
 /// All masters answer, and made the same of the same log (S8, L3).
-fn assert_agree(cluster: &Cluster) {
+pub fn assert_agree(cluster: &Cluster) {
     await_true("all masters compared by `cluster check`", || {
         let output = cluster.vivat(&["cluster", "check", "-o", "json"]);
         let code = output.status.code();
