@@ -1,6 +1,7 @@
 //! Lines end with LF. A CR before it is the line's own, so CRLF stays together.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::{memchr, memrchr};
@@ -15,15 +16,15 @@ pub(super) struct LineEnds {
 
 impl LineEnds {
     /// The last end at or before the target, else the first one behind it. The
-    /// pieces begin at `start` and reach beyond the target.
+    /// pieces are those of the held range, which reaches beyond the target.
     pub(super) fn find(
         &mut self,
         pieces: &VecDeque<Bytes>,
-        start: u64,
+        held: Range<u64>,
         target_end: u64,
     ) -> Option<u64> {
-        let mut piece_end = start + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let held_end = piece_end;
+        let start = held.start;
+        let mut piece_end = held.end;
         if self.none_before.max(start) < target_end {
             for piece in pieces.iter().rev() {
                 let piece_start = piece_end - piece.len() as u64;
@@ -44,7 +45,7 @@ impl LineEnds {
             }
             piece_start += piece.len() as u64;
         }
-        self.none_before = held_end;
+        self.none_before = held.end;
         None
     }
 }

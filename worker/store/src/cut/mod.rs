@@ -252,7 +252,7 @@ impl Cutter {
             return rest;
         }
         let found = match &mut self.ends {
-            Ends::Lines(ends) => ends.find(&self.pieces, self.start, target_end),
+            Ends::Lines(ends) => ends.find(&self.pieces, self.start..self.received, target_end),
             Ends::Csv(ends) => ends.find(&self.pieces, self.start, target_end),
             Ends::Fixed(_) | Ends::Whole => None,
         };
