@@ -136,6 +136,16 @@ async fn report_disk(inner: Arc<Inner>, mut failure: watch::Receiver<Option<Arc<
     }
 }
 
+/// Follows the state machine: a panic in `apply` ends the replica, at once.
+pub async fn watch_machine(inner: Arc<Inner>) {
+    let mut panicked = inner.shared.panicked();
+    if panicked.wait_for(|panicked| *panicked).await.is_ok() {
+        inner.report_fatal(FatalReason::Core {
+            problem: "apply panicked".to_owned(),
+        });
+    }
+}
+
 /// Compares the chained hash with the peers', for ever.
 pub async fn compare_hashes(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(COMPARE_EVERY);

@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use vivat_core::command::Applied;
 use vivat_core::{HashPoint, State};
 use vivat_ground::Threads;
@@ -38,6 +38,7 @@ pub struct Shared {
     position: Mutex<Position>,
     hash_points: Mutex<VecDeque<HashPoint>>,
     events: broadcast::Sender<Arc<AppliedEvents>>,
+    panicked: watch::Sender<bool>,
 }
 
 /// Raft's own part of what was applied.
@@ -55,7 +56,14 @@ impl Shared {
             position: Mutex::default(),
             hash_points: Mutex::default(),
             events: broadcast::channel(EVENT_BACKLOG).0,
+            panicked: watch::channel(false).0,
         }
+    }
+
+    /// Whether `apply` has panicked. Raft itself learns of it with the next entry,
+    /// which on an idle follower may be never.
+    pub fn panicked(&self) -> watch::Receiver<bool> {
+        self.panicked.subscribe()
     }
 
     // A panic in `apply` poisons the lock and ends the process through the
@@ -102,6 +110,17 @@ impl Shared {
     }
 }
 
+/// Tells of a panic while it stands.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.send_replace(true);
+        }
+    }
+}
+
 /// See the module.
 pub struct Machine {
     shared: Arc<Shared>,
@@ -120,6 +139,7 @@ impl Machine {
     }
 
     fn apply_batch(&self, batch: Vec<EntryResponder<TypeConfig>>) -> Result<(), io::Error> {
+        let _alarm = Alarm(&self.shared);
         pass(Point::ApplyBegin).map_err(io::Error::other)?;
         let mut happened = Vec::new();
         let mut state = self.shared.state_mut();

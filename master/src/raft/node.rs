@@ -271,6 +271,7 @@ async fn start(config: NodeConfig) -> Result<Handle, StartError> {
     let (inner, log) = run(parts, found, &running).await?;
     tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*log));
     tokio::spawn(duties::watch_core(Arc::clone(&inner), log));
+    tokio::spawn(duties::watch_machine(Arc::clone(&inner)));
     tokio::spawn(duties::compare_hashes(Arc::clone(&inner)));
     if identity.stage == Stage::Formed {
         initialize(&inner.raft, &config.peers).await?;
