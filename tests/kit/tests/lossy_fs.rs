@@ -249,6 +249,21 @@ fn a_torn_write_survives_up_to_a_sector() {
 }
 
 #[test]
+fn a_cut_armed_before_a_sync_lets_writes_pass_and_takes_them() {
+    let Some(rig) = Rig::new() else { return };
+    let file = rig.synced_file("log", b"first");
+    rig.sync_names();
+    rig.fs.arm_before_sync(0, Cut::Drop);
+    file.write_all_at(b"second", 5).unwrap();
+    assert_eq!(rig.fs.wait_for_cut(Duration::ZERO), None);
+    assert!(is_eio(file.sync_data()));
+    let report = rig.fs.wait_for_cut(Duration::ZERO).unwrap();
+    assert_eq!(report.lost_bytes, 6);
+    rig.fs.remount().unwrap();
+    assert_eq!(fs::read(rig.path("log")).unwrap(), b"first");
+}
+
+#[test]
 fn an_armed_cut_lies_between_the_same_two_operations_every_time() {
     let Some(rig) = Rig::new() else { return };
     for survivors in 0..4_u8 {
