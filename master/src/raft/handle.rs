@@ -1,7 +1,7 @@
 //! What the rest of the process holds of Raft. Cheap to clone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -56,6 +56,8 @@ pub(super) struct Inner {
     pub timing: Timing,
     pub limits: RaftLimits,
     pub age: Age,
+    /// The term whose leadership this replica has offered to another, or 0.
+    pub given_away: AtomicU64,
     pub ground: Ground,
 }
 
@@ -185,11 +187,15 @@ impl Handle {
     }
 
     /// How long ago a majority last confirmed this leader; `None` when it does
-    /// not lead or was not confirmed yet. Beyond the longest election timeout
-    /// it cannot serve.
+    /// not lead, was not confirmed yet, or has offered its place to another,
+    /// who may be elected within this one's lease. Beyond the longest election
+    /// timeout it cannot serve.
     #[must_use]
     pub fn quorum_acked_ago(&self) -> Option<Duration> {
         let metrics = self.inner.metrics();
+        if self.inner.given_away.load(Ordering::Acquire) == metrics.current_term {
+            return None;
+        }
         // A single voter is its own quorum, and openraft never asks itself.
         let voters = metrics.membership_config.membership().voter_ids().count();
         if voters == 1 && metrics.state == ServerState::Leader {
@@ -268,6 +274,11 @@ impl Handle {
             .max_by_key(|member| replication.get(&member.node_id.0).copied().flatten())
             .ok_or(TransferError::NoTarget { seat: to })?;
         let mut leadership = self.leadership();
+        // Before anybody can stand. For good: openraft proposes nothing more in
+        // this term, whether or not the target takes over.
+        self.inner
+            .given_away
+            .fetch_max(metrics.current_term, Ordering::AcqRel);
         self.inner
             .raft
             .trigger()

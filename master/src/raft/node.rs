@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -326,6 +326,7 @@ async fn run(
         timing: parts.timing,
         limits: parts.limits,
         age: Age::new(),
+        given_away: AtomicU64::new(0),
         ground: parts.ground,
     });
     let described = Arc::downgrade(&inner);

@@ -251,6 +251,50 @@ async fn leadership_is_handed_over_without_an_election_timeout() {
     assert!(cluster.propose(command()).await.0 > index);
 }
 
+/// The next leader may be elected without regard to the lease of this one (S10).
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_that_gives_its_place_away_is_not_confirmed_any_more() {
+    let mut cluster = Cluster::new(3);
+    cluster.start_all().await;
+    let leader = cluster.leader().await;
+    let target = cluster
+        .seats()
+        .into_iter()
+        .find(|seat| *seat != leader)
+        .unwrap();
+    // Nobody takes over at once, so that there is time to look.
+    cluster.kill(target).await;
+    let handle = cluster.handle(leader);
+    let confirmed = || {
+        handle
+            .quorum_acked_ago()
+            .is_some_and(|ago| ago < handle.lease())
+    };
+    cluster
+        .until("a confirmed leader of two", || confirmed().then_some(()))
+        .await;
+    let term = handle.status().term;
+    let giving = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.transfer_leader(Some(target)).await }
+    });
+    cluster
+        .until("it to begin", || {
+            (giving.is_finished() || !confirmed()).then_some(())
+        })
+        .await;
+    let ago = handle.quorum_acked_ago();
+    assert_eq!(
+        ago,
+        None,
+        "led on in the term: {}",
+        handle.status().term == term
+    );
+    // Somebody leads again, and is confirmed.
+    assert!(cluster.propose(command()).await.0 > 0);
+    let _gave_up_or_taken_by_another = giving.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_proposals_than_the_bound_are_refused_before_raft_sees_them() {
     let mut cluster = Cluster::new(3);
