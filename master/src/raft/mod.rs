@@ -12,6 +12,7 @@
 mod age;
 pub mod api;
 mod duties;
+mod early;
 mod formats;
 mod handle;
 mod log;

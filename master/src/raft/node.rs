@@ -15,6 +15,7 @@ use vivat_shared::ids::Seat;
 use super::age::Age;
 use super::api::{FatalReason, Leadership, StartError};
 use super::duties;
+use super::early::{self, StreamEnds};
 use super::handle::{Handle, Inner, READS_IN_FLIGHT_MAX};
 use super::log::RaftLog;
 use super::machine::{Machine, Shared};
@@ -268,7 +269,9 @@ async fn start(config: NodeConfig) -> Result<Handle, StartError> {
         limits: config.limits,
         ground,
     };
-    let (inner, log) = run(parts, found, &running).await?;
+    let ends = StreamEnds::default();
+    let (inner, log) = run(parts, found, &running, ends.clone()).await?;
+    tokio::spawn(early::run(Arc::clone(&inner), ends));
     tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*log));
     tokio::spawn(duties::watch_core(Arc::clone(&inner), log));
     tokio::spawn(duties::watch_machine(Arc::clone(&inner)));
@@ -294,6 +297,7 @@ async fn run(
     parts: Parts,
     found: Found,
     running: &OnceLock<Running>,
+    ends: StreamEnds,
 ) -> Result<(Arc<Inner>, Arc<dyn LogStore>), StartError> {
     let target = Target {
         cluster_id: parts.identity.cluster_id,
@@ -337,6 +341,7 @@ async fn run(
     let _ = running.set(Running {
         target,
         raft: raft.clone(),
+        ends,
     });
     raft.run();
     Ok((inner, found.log))

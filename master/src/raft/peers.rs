@@ -141,6 +141,23 @@ impl Peers {
         Ok(())
     }
 
+    /// Calls a peer over a connection of its own: an older one, broken, would
+    /// not tell whether something listens there now.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer within the deadline; a refused connection is
+    /// among the sources.
+    pub async fn call_anew(&self, seat: Seat, deadline: Duration) -> Result<(), Status> {
+        let address = self
+            .address(seat)
+            .ok_or_else(|| Status::not_found(format!("no peer has {seat}")))?;
+        let mut client = new_client(&self.transport, &address)?;
+        let call = client.describe_master(Request::new(proto::DescribeMasterRequest {}));
+        within(deadline, call).await?;
+        Ok(())
+    }
+
     fn client(&self, seat: Seat) -> Result<PeerServiceClient<Channel>, Status> {
         let mut peers = self.lock();
         let peer = peers
@@ -149,14 +166,18 @@ impl Peers {
         if let Some(client) = &peer.client {
             return Ok(client.clone());
         }
-        let channel = lazy_channel(&self.transport, &peer.address)
-            .map_err(|error| Status::invalid_argument(format!("{}: {error}", peer.address)))?;
-        let client = PeerServiceClient::new(channel)
-            .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(wire::MESSAGE_BYTES_MAX);
+        let client = new_client(&self.transport, &peer.address)?;
         peer.client = Some(client.clone());
         Ok(client)
     }
+}
+
+fn new_client(transport: &Transport, address: &str) -> Result<PeerServiceClient<Channel>, Status> {
+    let channel = lazy_channel(transport, address)
+        .map_err(|error| Status::invalid_argument(format!("{address}: {error}")))?;
+    Ok(PeerServiceClient::new(channel)
+        .max_decoding_message_size(wire::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(wire::MESSAGE_BYTES_MAX))
 }
 
 async fn within<T>(

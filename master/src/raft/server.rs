@@ -23,6 +23,7 @@ use vivat_proto::raft::v1::peer_service_server::PeerServiceServer;
 use vivat_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer};
 
 use super::api::FatalReason;
+use super::early::StreamEnds;
 use super::machine::Machine;
 use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::wire::{self, Target};
@@ -42,6 +43,8 @@ pub struct Running {
     pub target: Target,
     /// openraft's handle.
     pub raft: OurRaft,
+    /// To be told of the end of every stream.
+    pub ends: StreamEnds,
 }
 
 /// Listens for the other masters, from now until the runtime ends; a server
@@ -99,12 +102,16 @@ impl RaftServer {
     }
 
     fn raft(&self, metadata: &MetadataMap) -> Result<&OurRaft, Status> {
+        Ok(&self.running(metadata)?.raft)
+    }
+
+    fn running(&self, metadata: &MetadataMap) -> Result<&Running, Status> {
         let running = self
             .running
             .get()
             .ok_or_else(|| Status::unavailable("raft does not run yet"))?;
         running.target.check(metadata)?;
-        Ok(&running.raft)
+        Ok(running)
     }
 }
 
@@ -128,15 +135,21 @@ impl RaftService for RaftServer {
         &self,
         request: Request<Streaming<proto::StreamAppendRequest>>,
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
-        let raft = self.raft(request.metadata())?;
+        let running = self.running(request.metadata())?;
         // A bad item ends the stream; skipping it would shift the answers.
-        let appends = until_bad(request.into_inner());
-        let answers = raft.stream_append(appends).map(|answer| match answer {
-            Ok(answer) => Ok(proto::StreamAppendResponse {
-                payload: wire::encode(&answer),
-            }),
-            Err(error) => Err(stopped(error)),
+        let guard = running.ends.guard();
+        let appends = until_bad(request.into_inner()).inspect(move |_| {
+            let _held_as_long_as_the_stream = &guard;
         });
+        let answers = running
+            .raft
+            .stream_append(appends)
+            .map(|answer| match answer {
+                Ok(answer) => Ok(proto::StreamAppendResponse {
+                    payload: wire::encode(&answer),
+                }),
+                Err(error) => Err(stopped(error)),
+            });
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -25,6 +25,7 @@ pub struct Cluster {
     pub listeners: Mutex<BTreeMap<Seat, TcpListener>>,
     pub nodes: BTreeMap<Seat, Node>,
     pub limits: RaftLimits,
+    pub timing: Timing,
 }
 
 impl Cluster {
@@ -42,6 +43,7 @@ impl Cluster {
             listeners: Mutex::new(listeners),
             nodes: BTreeMap::new(),
             limits: RaftLimits::default(),
+            timing: Timing::fast(),
         }
     }
 
@@ -55,7 +57,7 @@ impl Cluster {
             peers: self.addresses.clone(),
             client_address: format!("client-{}:1", seat.0),
             http_address: Some(format!("http-{}:1", seat.0)),
-            timing: Timing::fast(),
+            timing: self.timing,
             limits: self.limits,
             disk: None,
             ground: Ground::default(),

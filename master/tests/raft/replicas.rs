@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use vivat_core::State;
 use vivat_core::snapshot;
-use vivat_master::raft::{ProposeError, RaftLimits, Role, StartError, TransferError};
+use vivat_master::raft::{ProposeError, RaftLimits, Role, StartError, Timing, TransferError};
 use vivat_shared::ids::Seat;
 
 use crate::cluster::{Cluster, PATIENCE, command};
@@ -293,6 +293,32 @@ async fn leader_that_gives_its_place_away_is_not_confirmed_any_more() {
     // Somebody leads again, and is confirmed.
     assert!(cluster.propose(command()).await.0 > 0);
     let _gave_up_or_taken_by_another = giving.await.unwrap();
+}
+
+/// The kernel of a killed process refuses connections, which a slow leader's
+/// does not: followers wait for the lease, and not for the election timeout too.
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_of_a_process_that_ended_wait_for_its_lease_alone() {
+    let mut cluster = Cluster::new(3);
+    cluster.timing = Timing {
+        heartbeat_ms: 100,
+        election_min_ms: 2_999,
+        election_max_ms: 3_000,
+        ..Timing::default()
+    };
+    cluster.start_all().await;
+    let leader = cluster.leader().await;
+    cluster.applied_everywhere(1).await;
+    let term = cluster.status(leader).term;
+    let killed_at = Instant::now();
+    cluster.kill(leader).await;
+    let next = cluster.leader().await;
+    let took = killed_at.elapsed();
+    eprintln!("another leader after {took:?}");
+    assert!(cluster.status(next).term > term);
+    // The lease, less what had passed of it; the timeout would double it.
+    assert!(took > Duration::from_millis(2_500), "{took:?}");
+    assert!(took < Duration::from_millis(5_500), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
