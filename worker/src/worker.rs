@@ -225,8 +225,13 @@ impl WorkerHandle {
         self.core.change(Held::stop_all);
         self.core.end();
         self.stop.cancel();
-        self.tasks.wait().await;
-        self.shuffle.ended().await;
+        let ended = async {
+            self.tasks.wait().await;
+            self.shuffle.ended().await;
+        };
+        if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+            tracing::warn!("a call under way does not end; it is left behind");
+        }
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {

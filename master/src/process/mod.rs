@@ -10,6 +10,7 @@
 //! end is 70. After a fatal end the process is to be started again: what was
 //! acknowledged is safe, and it recovers from its disk.
 
+mod ending;
 mod error;
 mod listen;
 
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vivat_core::command::LeaderRecord;
 use vivat_ground::Listener;
@@ -33,9 +35,11 @@ use crate::http::{self, Probe};
 use crate::leader::{Gate, LeaderSettings, Lifecycle};
 use crate::raft::{Handle, Node, NodeConfig, TransferError};
 
+// A process has ten seconds to end in (L10); three deadlines make nine.
 /// For handing leadership over when the process ends.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
-/// For requests that are under way when the process ends.
+/// For requests that are under way when the process ends, and for all its loops
+/// together.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// For Raft to say why, when what depends on it has ended.
 const REASON_DEADLINE: Duration = Duration::from_millis(200);
@@ -233,20 +237,10 @@ impl MasterHandle {
         self.life.draining.cancel();
         self.hand_over().await;
         self.life.stop.cancel();
-        let mut services = self.services;
-        if !services.is_finished()
-            && tokio::time::timeout(DRAIN_DEADLINE, &mut services)
-                .await
-                .is_err()
-        {
-            tracing::warn!("requests under way did not end in time");
-            services.abort();
-        }
-        for task in std::iter::once(self.lifecycle).chain(self.tasks) {
-            if tokio::time::timeout(DRAIN_DEADLINE, task).await.is_err() {
-                tracing::warn!("a task of the master did not end in time");
-            }
-        }
+        let drained_by = Instant::now() + DRAIN_DEADLINE;
+        let loops = self.tasks.into_iter().map(|task| ("a loop", task));
+        let first = [("requests", self.services), ("leadership", self.lifecycle)];
+        ending::until(drained_by, first.into_iter().chain(loops).collect()).await;
         if tokio::time::timeout(RAFT_DEADLINE, self.node.stop())
             .await
             .is_err()
