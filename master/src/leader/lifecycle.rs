@@ -38,7 +38,7 @@ use crate::raft::{Handle, Leadership};
 /// How often the age of the quorum's last word is looked at while open.
 const QUORUM_TICK: Duration = Duration::from_millis(50);
 /// The same while waiting to open: part of the stall of every failover.
-const OPENING_TICK: Duration = Duration::from_millis(5);
+const OPENING_TICK: Duration = Duration::from_millis(2);
 /// After an opening that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 /// For tasks of closed leaderships, when the process ends.

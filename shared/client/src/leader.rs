@@ -129,10 +129,13 @@ impl LeaderClient {
     {
         let began = Instant::now();
         let deadline = began + budget;
-        let mut backoff = Backoff::new(
+        let (min, max) = (
             self.inner.options.backoff_min,
             self.inner.options.backoff_max,
         );
+        let mut backoff = Backoff::new(min, max);
+        // Leadership that is handed over has a holder again within milliseconds.
+        let mut search = Backoff::new(min / 4, max);
         let mut last = None;
         loop {
             let mut again = None;
@@ -144,7 +147,13 @@ impl LeaderClient {
                 Err(Miss::Again(status)) => again = Some(Box::new(status)),
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            tokio::time::sleep(backoff.pause().min(left)).await;
+            // One that is full must not be asked as often as one that is sought.
+            let pauses = if again.is_some() {
+                &mut backoff
+            } else {
+                &mut search
+            };
+            tokio::time::sleep(pauses.pause().min(left)).await;
             if Instant::now() >= deadline {
                 // There is a leader, then: it is its answer that counts.
                 return Err(again.map_or_else(

@@ -10,9 +10,10 @@ pub struct ClientOptions {
     /// For a connection to a master: short, because a dead address swallows
     /// packets without a word and the next master may lead.
     pub connect_timeout: Duration,
-    /// First pause after a round over all masters that found no leader.
+    /// First pause before a leader that is full is asked again. After a round
+    /// over all masters that found no leader it is a quarter.
     pub backoff_min: Duration,
-    /// Longest such pause: a new leader is found at most this late, so it is a
+    /// Longest pause of either sort: a new leader is found at most this late, so it is a
     /// part of the stall that a dead leader costs.
     pub backoff_max: Duration,
     /// How often an open connection is asked whether it lives, also when idle.
