@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 use vivat_shared::limits::STREAM_CHUNK_BYTES;
 
 use crate::error::{Damage, StoreError};
@@ -123,6 +124,8 @@ impl BlockReader {
                 wanted: range.end.saturating_sub(range.start),
             });
         }
+        // A hint: the system reads further ahead, which from a cold disk is faster.
+        fadvise(&self.file, 0, None, Advice::Sequential).ok();
         Ok(BlockStream {
             reader: self,
             whole: (range == (0..self.summary.bytes)).then_some(0),

@@ -125,7 +125,8 @@ fn oracle(format: InputFormat, input: &[u8]) -> Outcome {
         ends.retain(|end| *end > start);
         outcome.header = Some(input[..start].to_vec());
     }
-    let (target, most) = (TARGET as usize, MOST as usize);
+    let size = |bytes: u64| usize::try_from(bytes).unwrap();
+    let (target, most) = (size(TARGET), size(MOST));
     while start < input.len() {
         let fits = ends
             .iter()
