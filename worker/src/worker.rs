@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use vivat_client::{ClientOptions, LeaderClient};
-use vivat_ground::{Incoming, Listener, Threads};
+use vivat_ground::{Incoming, Listener, Threads, Transport};
 use vivat_proto::v1::segment_service_server::SegmentServiceServer;
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 use vivat_shared::limits::{MESSAGE_BYTES_MAX, SLOTS_MAX};
@@ -119,11 +119,7 @@ impl Worker {
         let (cells, crashed) = dir.running().map_err(StartError::Dir)?;
         let (incoming, address) = listen(config.listen, config.advertise_host)?;
         let core = Arc::new(Core::new(config.slots));
-        let options = ClientOptions {
-            transport: transport.clone(),
-            ..ClientOptions::default()
-        };
-        let leader = LeaderClient::new(config.cluster, options);
+        let leader = leader(config.cluster, &transport);
         let shuffle = Arc::new(Shuffle::new(
             core.clone(),
             dir.clone(),
@@ -146,12 +142,7 @@ impl Worker {
         let tasks = TaskTracker::new();
         let threads = match threads {
             Threads::Own => runner.start(config.slots).map_err(StartError::Thread)?,
-            Threads::Callers => {
-                for (kind, cell) in slots(config.slots) {
-                    tasks.spawn(runner.clone().run_slot_here(kind, cell, config.pace));
-                }
-                Vec::new()
-            }
+            Threads::Callers => start_slots_here(&runner, config.slots, config.pace, &tasks),
         };
         let introduction = Introduction {
             uid: dir.uid().to_owned(),
@@ -251,6 +242,27 @@ impl Drop for WorkerHandle {
         self.core.end();
         self.stop.cancel();
     }
+}
+
+fn leader(cluster: Vec<String>, transport: &Transport) -> LeaderClient {
+    let options = ClientOptions {
+        transport: transport.clone(),
+        ..ClientOptions::default()
+    };
+    LeaderClient::new(cluster, options)
+}
+
+/// Slots as tasks; there is no thread to wait for.
+fn start_slots_here(
+    runner: &Arc<Runner>,
+    count: u32,
+    pace: fn() -> Duration,
+    tasks: &TaskTracker,
+) -> Vec<JoinHandle<()>> {
+    for (kind, cell) in slots(count) {
+        tasks.spawn(runner.clone().run_slot_here(kind, cell, pace));
+    }
+    Vec::new()
 }
 
 fn check(config: &WorkerConfig) -> Result<(), StartError> {
