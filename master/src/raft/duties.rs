@@ -15,6 +15,7 @@ use vivat_shared::ids::NodeId;
 
 use super::api::{FatalReason, Leadership};
 use super::handle::Inner;
+use super::settings::RaftLimits;
 use super::types::TypeConfig;
 use crate::identity::Stage;
 use crate::storage::{LogStore, StorageError};
@@ -30,6 +31,7 @@ const WITNESSES_MIN: usize = 2;
 /// the core.
 pub async fn watch_core(inner: Arc<Inner>, store: Arc<dyn LogStore>) {
     let mut metrics = inner.raft.metrics();
+    let mut asked = 0;
     loop {
         let now = metrics.borrow_and_update().clone();
         inner.leadership.send_if_modified(|last| {
@@ -43,7 +45,11 @@ pub async fn watch_core(inner: Arc<Inner>, store: Arc<dyn LogStore>) {
             return;
         }
         note_membership(&inner, &now).await;
-        purge(&inner, &*store, &now).await;
+        if let Some(upto) = due_purge(&inner.limits, &*store, &now, asked) {
+            asked = upto;
+            // An error means that the core has stopped, which is seen below.
+            let _ = inner.raft.trigger().purge_log(upto).await;
+        }
         if metrics.changed().await.is_err() {
             report_core(&inner, &*store, "it ended without a word".to_owned());
             return;
@@ -90,19 +96,23 @@ async fn note_membership(inner: &Inner, metrics: &RaftMetrics<TypeConfig>) {
     }
 }
 
-/// Purges what is applied and in a snapshot, but for the margin.
+/// How far to purge now: what is applied and in a snapshot, but for the margin.
 ///
 /// A purge that overtakes a queued apply stops openraft's core, so the margin
-/// is never below twice what can be in flight.
-async fn purge(inner: &Inner, store: &dyn LogStore, metrics: &RaftMetrics<TypeConfig>) {
-    let limits = &inner.limits;
-    let (Some(snapshot), Some(applied)) = (metrics.snapshot, metrics.last_applied) else {
-        return;
-    };
+/// is never below twice what can be in flight. A purge that was `asked` for is
+/// not asked for again: openraft keeps it until no follower is being sent those
+/// entries, and says so with new metrics every time it is told.
+fn due_purge(
+    limits: &RaftLimits,
+    store: &dyn LogStore,
+    metrics: &RaftMetrics<TypeConfig>,
+    asked: u64,
+) -> Option<u64> {
+    let (snapshot, applied) = (metrics.snapshot?, metrics.last_applied?);
     let purged = metrics.purged.map_or(0, |purged| purged.index);
     // Between two snapshots there is nothing new to purge.
     if snapshot.index <= purged {
-        return;
+        return None;
     }
     let keep_from = store.keep_from(
         limits.log_margin_entries,
@@ -114,10 +124,7 @@ async fn purge(inner: &Inner, store: &dyn LogStore, metrics: &RaftMetrics<TypeCo
         .min(snapshot.index)
         .min(applied.index);
     // In batches: each purge is a write of its own.
-    if upto >= purged + limits.purge_batch_entries() {
-        // An error means that the core has stopped, which `watch_core` sees.
-        let _ = inner.raft.trigger().purge_log(upto).await;
-    }
+    (upto > asked && upto >= purged + limits.purge_batch_entries()).then_some(upto)
 }
 
 /// Follows the disk: its first error ends the replica.
@@ -195,7 +202,12 @@ fn divergence(ours: &[HashPoint], theirs: &[Vec<HashPoint>]) -> Option<FatalReas
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
+    use super::super::types::{LogId, committed_leader};
     use super::*;
+    use crate::storage::memory_log::SyncMode;
+    use crate::storage::{MemoryLog, Record};
 
     fn points(pairs: &[(u64, u64)]) -> Vec<HashPoint> {
         let points = pairs.iter().map(|(index, hash)| HashPoint {
@@ -217,6 +229,35 @@ mod tests {
                 theirs: 3
             })
         ));
+    }
+
+    fn log_id(index: u64) -> LogId {
+        LogId::new(committed_leader(1), index)
+    }
+
+    /// Seed 1 of the whole-system simulation: a leader whose follower was cut
+    /// off asked for the same purge for ever, at the speed of its core.
+    #[test]
+    fn purge_that_has_to_wait_for_a_follower_is_asked_for_once() {
+        let store = MemoryLog::new(SyncMode::AtOnce);
+        let record = |index| Record {
+            index,
+            bytes: Bytes::from_static(b"entry"),
+        };
+        store.append((1..=1_000).map(record).collect(), Box::new(|_| {}));
+        let limits = RaftLimits {
+            in_flight_max: 10,
+            snapshot_interval_entries: 50,
+            log_margin_entries: 20,
+            ..RaftLimits::default()
+        };
+        let mut metrics = RaftMetrics::new_initial(1);
+        metrics.last_applied = Some(log_id(1_000));
+        metrics.snapshot = Some(log_id(900));
+        assert_eq!(due_purge(&limits, &store, &metrics, 0), Some(900));
+        assert_eq!(due_purge(&limits, &store, &metrics, 900), None);
+        metrics.snapshot = Some(log_id(960));
+        assert_eq!(due_purge(&limits, &store, &metrics, 900), Some(960));
     }
 
     #[test]
