@@ -12,10 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use vivat_ground::{Ground, Listener, Threads};
 use vivat_shared::ids::Seat;
 
-use super::age::Age;
 use super::api::{FatalReason, Leadership, StartError};
-use super::duties;
-use super::early::{self, StreamEnds};
 use super::handle::{Handle, Inner, READS_IN_FLIGHT_MAX};
 use super::log::RaftLog;
 use super::machine::{Machine, Shared};
@@ -25,6 +22,7 @@ use super::server::{self, OurRaft, Running};
 use super::settings::{self, RaftLimits, Timing};
 use super::types::MemberNode;
 use super::wire::Target;
+use super::{age, duties, early};
 use crate::bootstrap::{self, Local};
 use crate::disk::{Directory, Disk};
 use crate::identity::{Identity, Stage};
@@ -269,7 +267,7 @@ async fn start(config: NodeConfig) -> Result<Handle, StartError> {
         limits: config.limits,
         ground,
     };
-    let ends = StreamEnds::default();
+    let ends = early::StreamEnds::default();
     let (inner, log) = run(parts, found, &running, ends.clone()).await?;
     tokio::spawn(early::run(Arc::clone(&inner), ends));
     tokio::spawn(duties::watch_disk(Arc::clone(&inner), &*log));
@@ -297,7 +295,7 @@ async fn run(
     parts: Parts,
     found: Found,
     running: &OnceLock<Running>,
-    ends: StreamEnds,
+    ends: early::StreamEnds,
 ) -> Result<(Arc<Inner>, Arc<dyn LogStore>), StartError> {
     let target = Target {
         cluster_id: parts.identity.cluster_id,
@@ -329,7 +327,7 @@ async fn run(
         stopping: AtomicBool::new(false),
         timing: parts.timing,
         limits: parts.limits,
-        age: Age::new(),
+        age: age::Age::new(),
         given_away: AtomicU64::new(0),
         ground: parts.ground,
     });
