@@ -68,8 +68,7 @@ impl Attempts {
         let mut bins = BTreeMap::<i128, usize>::new();
         for moment in moments {
             for ended in self.0.iter().flat_map(|ended| near(ended, *moment)) {
-                let after_ms = (ended.at - *moment).total(jiff::Unit::Millisecond);
-                let after_ms = after_ms.expect("no calendar units") as i128;
+                let after_ms = ended.at.duration_since(*moment).as_millis();
                 *bins.entry(after_ms.div_euclid(BIN_MS)).or_default() += 1;
             }
         }

@@ -16,8 +16,10 @@ pub fn run(seconds: usize) {
     let mut cluster = Cluster::start(Shape::default());
     load::write_inputs(&cluster, "trial", TRIAL_TASKS);
     let trial = time_job(&mut cluster, "trial", "trial-out", false).0;
-    let tasks = (TRIAL_TASKS as f64 * seconds as f64 / trial).ceil();
-    load::write_inputs(&cluster, "input", tasks as usize);
+    let trial_ms = Duration::from_secs_f64(trial).as_millis().max(1);
+    let trial_ms = usize::try_from(trial_ms).expect("a trial is short");
+    let tasks = TRIAL_TASKS * seconds * 1_000 / trial_ms;
+    load::write_inputs(&cluster, "input", tasks);
     println!("job of {tasks} tasks, a busy slot per core, default profile");
     let mut took = [Vec::new(), Vec::new()];
     for (number, disturbed) in [false, true, false, true].into_iter().enumerate() {
