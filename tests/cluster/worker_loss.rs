@@ -24,8 +24,6 @@ fn segments_of(worker_dir: &Path, job: &str) -> u64 {
 #[test]
 fn worker_killed_with_finished_maps_costs_exactly_those_maps() {
     let mut cluster = Cluster::start(Shape::default());
-    // Not a multiple of the splits: each of them has a line of its own, and a
-    // map of no record would leave no file to count.
     cluster.write_words("words.txt", 4 * 1024 * 1024 - 8 * 1024, 11);
     let job = Job {
         input: "words.txt".to_owned(),

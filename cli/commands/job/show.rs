@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use vivat_shared::view::{JobState, JobView, TaskCounts};
 use vivat_shared::shown::shown;
+use vivat_shared::view::{JobState, JobView, TaskCounts};
 
 use crate::app::App;
 use crate::args::Print;
