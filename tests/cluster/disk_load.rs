@@ -133,8 +133,8 @@ async fn submit_for_ever(client: LeaderClient, prefix: String, to: Arc<Mutex<Ack
     }
 }
 
-/// A job that no worker takes: none runs where these are submitted, or all are
-/// busy, and its input is empty.
+/// A job that waits for a worker for ever, or fails with its first attempt: its
+/// input is no file.
 fn spec() -> JobSpec {
     let path = |path: &str| (path.to_owned(), path.to_owned());
     let (input, input_display) = path("/dev/null");

@@ -6,9 +6,12 @@
 
 mod bad_input;
 mod config;
+mod disk_load;
+mod disk_mounts;
 mod errors;
 mod failover;
 mod faults;
+mod faults_disk_master;
 mod faults_disk_worker;
 mod faults_load;
 mod faults_masters;
@@ -17,6 +20,7 @@ mod faults_network_links;
 mod faults_network_workers;
 mod faults_pauses;
 mod faults_points;
+mod faults_points_master;
 mod faults_restart;
 mod harness;
 mod held_commit;
@@ -25,6 +29,7 @@ mod lab_cluster;
 mod lab_program;
 mod main_job;
 mod own_workers;
+mod power_cuts;
 mod process_life;
 mod worker_loss;
 mod zombie;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use network::{Network, Seat};
+use vivat_testkit::failpoints::{Orders, VARIABLE};
 
 pub use job::{Job, assert_same_as_oracle, output_bytes};
 pub use ports::free_address;
@@ -237,13 +238,22 @@ impl Cluster {
 
     /// Starts a master that was killed again, on its directory and addresses.
     pub fn restart_master(&mut self, seat: usize) {
-        let process = spawn(
-            self.dir.path(),
-            &master_name(seat),
-            &self.masters[seat].args,
-            None,
-        );
+        let args = &self.masters[seat].args;
+        let process = run_master(&self.setup, self.dir.path(), seat, args);
         self.masters[seat].process = process;
+    }
+
+    /// What a master does at its failpoints, from now on.
+    pub fn orders(&self, seat: usize) -> Orders {
+        Orders::at(&self.path(&orders_name(&master_name(seat))))
+    }
+
+    /// The directory that a master keeps its disk in.
+    pub fn master_dir(&self, seat: usize) -> PathBuf {
+        let args = &self.masters[seat].args;
+        let flag = args.iter().position(|arg| arg == "--dir");
+        let dir = &args[flag.expect("every master has one") + 1];
+        self.dir.path().join(dir)
     }
 
     /// Starts a worker that was killed again, on its directory.
@@ -280,7 +290,7 @@ impl Cluster {
         let masters = plan.masters.into_iter().enumerate();
         let masters = masters
             .map(|(number, (seat, args))| Master {
-                process: spawn(dir.path(), &master_name(number), &args, None),
+                process: run_master(setup, dir.path(), number, &args),
                 seat,
                 args,
             })
@@ -313,7 +323,8 @@ impl Cluster {
     }
 
     fn run_worker(&self, index: usize, args: &[String]) -> Process {
-        let log = self.setup.extras.worker_log.as_deref();
+        let log = self.setup.extras.worker_log.clone();
+        let log = log.map(|log| ("VIVAT_LOG", log));
         spawn(self.dir.path(), &worker_name(index), args, log)
     }
 
@@ -423,11 +434,24 @@ pub fn describe(output: &Output) -> String {
     )
 }
 
-fn spawn(dir: &Path, name: &str, args: &[String], log: Option<&str>) -> Process {
+fn run_master(setup: &Setup, dir: &Path, seat: usize, args: &[String]) -> Process {
+    let threads = setup.extras.raft_threads;
+    let threads = threads.map(|threads| ("VIVAT_RAFT_THREADS", threads.to_string()));
+    // Its symbols take a debug build seconds, in which it must have ended.
+    let backtrace = ("RUST_BACKTRACE", "0".to_owned());
+    let variables = std::iter::once(backtrace).chain(threads);
+    spawn(dir, &master_name(seat), args, variables)
+}
+
+fn spawn(
+    dir: &Path,
+    name: &str,
+    args: &[String],
+    variables: impl IntoIterator<Item = (&'static str, String)>,
+) -> Process {
     let mut command = command(dir);
-    if let Some(log) = log {
-        command.env("VIVAT_LOG", log);
-    }
+    command.env(VARIABLE, dir.join(orders_name(name)));
+    command.envs(variables);
     // Should this process be killed, its clusters end by themselves.
     let parent = std::process::id().to_string();
     command.args(args).args(["--parent", &parent]);
@@ -436,6 +460,11 @@ fn spawn(dir: &Path, name: &str, args: &[String], log: Option<&str>) -> Process 
 
 fn master_name(seat: usize) -> String {
     format!("master-{seat}")
+}
+
+/// Beside its log; without such a file a process has no orders.
+fn orders_name(name: &str) -> String {
+    format!("{name}.failpoints")
 }
 
 fn worker_name(index: usize) -> String {

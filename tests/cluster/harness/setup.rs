@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::network::{HOST, Network, Seat};
 use super::{Shape, free_address, master_name, worker_name};
@@ -15,6 +17,10 @@ pub struct Extras {
     pub master_args: Vec<String>,
     /// What workers log, as `VIVAT_LOG` has it.
     pub worker_log: Option<String>,
+    /// Where each seat has its disk; the cluster's directory for the others.
+    pub master_disks: Vec<Option<PathBuf>>,
+    /// Threads of Raft's runtime in every master.
+    pub raft_threads: Option<u32>,
 }
 
 /// More than a [`Shape`]: how the processes are started.
@@ -83,7 +89,7 @@ impl Setup {
             }
         };
         let Seat { listen, raft, http } = &seats[seat];
-        let (id, dir) = (seat.to_string(), master_name(seat));
+        let (id, dir) = (seat.to_string(), self.master_dir(seat));
         let mut args = owned(&[
             "master", "--id", &id, "--dir", &dir, "--peers", &peers, "--listen", listen, "--raft",
             raft, "--http", http,
@@ -93,6 +99,21 @@ impl Setup {
         }
         args.extend(self.extras.master_args.iter().cloned());
         args
+    }
+
+    /// Another one for each start: a master that met a taken port has left a
+    /// cluster of its own on its disk.
+    fn master_dir(&self, seat: usize) -> String {
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let name = master_name(seat);
+        match self.extras.master_disks.get(seat) {
+            Some(Some(disk)) => {
+                let start = STARTS.fetch_add(1, Ordering::Relaxed);
+                let dir = disk.join(format!("start-{start}")).join(name);
+                dir.to_str().expect("test paths are text").to_owned()
+            }
+            Some(None) | None => name,
+        }
     }
 
     /// Of a worker whose directory has that name.
