@@ -24,8 +24,9 @@ use crate::runner::{Runner, RunnerParts, slots};
 use crate::session::{Introduction, Session};
 use crate::shuffle::{SegmentServer, Shuffle};
 
-/// What is done after the grace of a shutdown: threads notice within it.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What is done after the grace of a shutdown: threads notice within it, also
+/// those of slots, who come last when cores are short.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A connection whose other end vanished is noticed by this.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 

@@ -177,9 +177,6 @@ impl Runner {
     }
 
     fn run_slot(&self, kind: SlotKind, cell: usize) {
-        if kind == SlotKind::Task {
-            yield_to_others();
-        }
         // What the former process left in the cell stays until a leader knows.
         let mut marked = false;
         let unmark = |marked: bool| {
@@ -190,6 +187,9 @@ impl Runner {
         while let Some(taken) = self.core.next(kind, || unmark(marked)) {
             let attempt = taken.grant.attempt;
             self.mark(cell, Some(attempt));
+            if kind == SlotKind::Task && !marked {
+                yield_to_others();
+            }
             marked = true;
             self.run_one(taken, cell);
             if self.core.change(|held| held.is_replaced(attempt)) {
