@@ -111,15 +111,17 @@ fn kill_two_leaders(cluster: &mut Cluster) -> (LeaderKill, LeaderKill) {
         cluster.await_status("all masters, caught up", |status| status.is_caught_up());
         let first = cluster.kill_leader();
         let killed_at = Instant::now();
-        let mut next = None;
+        let mut second = None;
         await_true("a successor", || {
-            let leads = |seat: &usize| cluster.metric(*seat, "leads") == 1;
-            next = others(first.seat).into_iter().find(leads);
-            next.is_some()
+            second = others(first.seat)
+                .into_iter()
+                .find_map(|seat| (cluster.metric(seat, "leads") == Some(1)).then_some(seat));
+            second.is_some()
         });
+        let seat = second.expect("awaited just now");
         let second = LeaderKill {
-            seat: next.expect("awaited just now"),
-            term: cluster.metric(next.expect("awaited just now"), "term"),
+            seat,
+            term: cluster.metric(seat, "term").expect("it leads"),
             at: jiff::Timestamp::now(),
         };
         cluster.kill_master(second.seat);

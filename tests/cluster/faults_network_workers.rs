@@ -164,7 +164,7 @@ fn replies_that_workers_never_get_leak_no_slot_though_the_leader_dies_over_them(
     });
     let (next, _) = leader_of(&cluster);
     await_true("every worker asks for work", || {
-        cluster.metric(next, "pulls_waiting") == 3
+        cluster.metric(next, "pulls_waiting") == Some(3)
     });
     cluster.restart_master(kill.seat);
     assert_sound(&cluster);

@@ -34,7 +34,11 @@ pub use view::{JobView, Status};
 pub const DEADLINE: Duration = Duration::from_secs(120);
 /// One command of a client, which itself gives up after 10 s without a leader.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
+/// A look is a process: what does not come soon is looked for less often, or
+/// the looks would take the time of what they look at.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
+const POLL_INTERVAL_LATER: Duration = Duration::from_millis(100);
+const POLL_SOON: Duration = Duration::from_secs(1);
 /// Starts of a cluster before taken ports are somebody else's fault.
 const STARTS_MAX: u32 = 5;
 /// The exit code of a server whose port is taken.
@@ -186,8 +190,8 @@ impl Cluster {
     }
 
     /// A number of one master's `/metrics`, by its name without the prefix and
-    /// with its labels.
-    pub fn metric(&self, seat: usize, name: &str) -> u64 {
+    /// with its labels; none while the master joins its peers.
+    pub fn metric(&self, seat: usize, name: &str) -> Option<u64> {
         setup::metric(&self.masters[seat].seat.http, name)
     }
 
@@ -360,9 +364,9 @@ impl Cluster {
         look: impl Fn() -> Option<T>,
         wanted: impl Fn(&T) -> bool,
     ) -> T {
-        let deadline = Instant::now() + DEADLINE;
+        let began = Instant::now();
         let mut last = None;
-        while Instant::now() < deadline {
+        while began.elapsed() < DEADLINE {
             if let Some(seen) = look() {
                 if wanted(&seen) {
                     return seen;
@@ -370,7 +374,10 @@ impl Cluster {
                 last = Some(seen);
             }
             // Between two looks, not instead of a look.
-            thread::sleep(POLL_INTERVAL);
+            thread::sleep(match began.elapsed() < POLL_SOON {
+                true => POLL_INTERVAL,
+                false => POLL_INTERVAL_LATER,
+            });
         }
         panic!("{what}: not within {DEADLINE:?}; last seen: {last:?}");
     }

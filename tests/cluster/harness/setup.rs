@@ -155,17 +155,20 @@ fn owned(args: &[&str]) -> Vec<String> {
     args.iter().map(|&arg| arg.to_owned()).collect()
 }
 
-/// Reads `/metrics` at an address and picks one number.
-pub(super) fn metric(address: &str, name: &str) -> u64 {
+/// Reads `/metrics` at an address and picks one number; none while the master
+/// joins its peers.
+pub(super) fn metric(address: &str, name: &str) -> Option<u64> {
     let mut stream = TcpStream::connect(address).expect("the master serves metrics");
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
+    if answer.starts_with("HTTP/1.1 503") {
+        return None;
+    }
     let name = format!("vivat_master_{name} ");
     let value = answer.lines().find_map(|line| line.strip_prefix(&name));
-    let value = value.unwrap_or_else(|| panic!("no {name} in {answer}"));
-    value
-        .parse()
-        .unwrap_or_else(|error| panic!("{name}{value}: {error}"))
+    let value = value.unwrap_or_else(|| panic!("no {name}in {answer}"));
+    let number = value.parse();
+    Some(number.unwrap_or_else(|error| panic!("{name}{value}: {error}")))
 }
