@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use vivat_engine::{SegmentData, SegmentSource};
+use vivat_ground::Threads;
 
 /// Where the segment of one map task is now.
 #[derive(Clone)]
@@ -87,18 +88,23 @@ pub(crate) struct Fetched {
 pub(super) struct Scratch {
     pub(super) path: PathBuf,
     pub(super) runtime: Handle,
+    pub(super) threads: Threads,
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
-        // Whoever drops it may hold a lock or run on an async thread.
-        self.runtime.spawn_blocking(move || {
+        let remove = move || {
             if let Err(error) = crate::dir::remove_tree(&path) {
                 let path = path.display();
                 tracing::warn!(%path, error = %error, "cannot delete fetched segments");
             }
-        });
+        };
+        match self.threads {
+            // Whoever drops it may hold a lock or run on an async thread.
+            Threads::Own => drop(self.runtime.spawn_blocking(remove)),
+            Threads::Callers => remove(),
+        }
     }
 }
 

@@ -58,6 +58,7 @@ impl Shuffle {
         fetched.scratch.get_or_insert_with(|| Scratch {
             path: scratch.clone(),
             runtime: self.runtime.clone(),
+            threads: self.dir.threads(),
         });
         let memory_left_bytes = MEMORY_BYTES_MAX.saturating_sub(fetched.memory_bytes());
         let (arrivals, arriving) = mpsc::channel(QUEUE_MAX);
