@@ -115,7 +115,7 @@ fn kill_two_leaders(cluster: &mut Cluster) -> (LeaderKill, LeaderKill) {
         await_true("a successor", || {
             second = others(first.seat)
                 .into_iter()
-                .find_map(|seat| (cluster.metric(seat, "leads") == Some(1)).then_some(seat));
+                .find(|seat| cluster.metric(*seat, "leads") == Some(1));
             second.is_some()
         });
         let seat = second.expect("awaited just now");
