@@ -11,6 +11,7 @@
 
 mod cluster;
 mod failover;
+mod fatal;
 mod jobs;
 mod leases;
 mod process;
