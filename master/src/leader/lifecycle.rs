@@ -180,7 +180,7 @@ impl Lifecycle {
         let mut sessions = Sessions::new(self.settings.lease);
         let now = Instant::now();
         for worker in self.raft.read(super::live_workers) {
-            sessions.begin(worker, now);
+            sessions.begin(worker, began(now, self.settings.lease));
         }
         let leader = Arc::new(Leader {
             term,
@@ -237,5 +237,15 @@ impl Lifecycle {
         self.raft
             .quorum_acked_ago()
             .is_some_and(|ago| ago <= self.settings.quorum_silence_max)
+            || cfg!(vivat_seeded_bug = "deposed-reads")
     }
+}
+
+/// When the lease of a worker began that this leader has not heard yet: now.
+fn began(now: Instant, lease: Duration) -> Instant {
+    if cfg!(vivat_seeded_bug = "silent-failover") {
+        // Mistake 6: who was not heard by this leader was never heard.
+        return now.checked_sub(lease).unwrap_or(now);
+    }
+    now
 }

@@ -185,6 +185,11 @@ impl Leader {
         &self,
         read: impl FnOnce(&State, &LivenessView) -> T,
     ) -> Result<T, LeaderError> {
+        if cfg!(vivat_seeded_bug = "deposed-reads") {
+            // Mistake 15: who led once answers from its own state.
+            let liveness = self.sessions().liveness();
+            return Ok(self.raft.read(|state| read(state, &liveness)));
+        }
         let confirmed = tokio::time::timeout(READ_DEADLINE, self.raft.ensure_linearizable());
         match confirmed.await {
             Ok(Ok(_)) => {}
@@ -250,6 +255,7 @@ impl Leader {
         self.raft
             .quorum_acked_ago()
             .is_some_and(|ago| ago <= self.settings.quorum_silence_max)
+            || cfg!(vivat_seeded_bug = "deposed-reads")
     }
 
     /// An order to kill is given only by a leader that was confirmed after it

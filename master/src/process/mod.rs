@@ -219,6 +219,10 @@ impl MasterHandle {
 
     /// Waits until the process must end; pending as long as all is well.
     pub async fn fatal(&mut self) -> Fatal {
+        if cfg!(vivat_seeded_bug = "ignored-fatal") {
+            // Mistake 18: the port stays open over a Raft that is dead.
+            return std::future::pending().await;
+        }
         let other = tokio::select! {
             reason = self.raft.wait_fatal() => return Fatal::Raft(reason),
             _ = &mut self.services => Fatal::Services,

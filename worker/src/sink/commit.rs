@@ -112,7 +112,7 @@ impl CommitOrder<'_> {
         for (partition, part) in self.parts.iter().enumerate() {
             let index = u32::try_from(partition).map_err(io::Error::other)?;
             let won = self.paths.staging.join(attempt_name(index, part.attempt));
-            let named = self.paths.staging.join(part_name(partition));
+            let named = self.final_folder()?.join(part_name(partition));
             let bytes = match (length(&won)?, length(&named)?) {
                 (Some(bytes), _) => {
                     self.check_length(&won, bytes, part)?;
@@ -126,6 +126,16 @@ impl CommitOrder<'_> {
             self.check_length(&named, bytes, part)?;
         }
         Ok(())
+    }
+
+    /// Where files get their final names: in staging, which is shown as a whole.
+    fn final_folder(&self) -> io::Result<&Path> {
+        if cfg!(vivat_seeded_bug = "part-by-part") {
+            // Mistake 10: readers see one part after the other.
+            fs::create_dir_all(&self.paths.target)?;
+            return Ok(&self.paths.target);
+        }
+        Ok(&self.paths.staging)
     }
 
     fn part_missing(&self, won: &Path) -> StepError {
@@ -175,7 +185,7 @@ impl CommitOrder<'_> {
 
     fn write_manifest(&self) -> io::Result<()> {
         let json = Manifest::new(self.cluster, self.job, self.parts).to_json()?;
-        let path = self.paths.staging.join(MANIFEST);
+        let path = self.final_folder()?.join(MANIFEST);
         if fs::read(&path).is_ok_and(|found| found == json) {
             return sync(&path);
         }
@@ -192,7 +202,7 @@ impl CommitOrder<'_> {
 
     fn mark_success(&self) -> io::Result<()> {
         point("success-write")?;
-        File::create(self.paths.staging.join(SUCCESS))?.sync_all()?;
+        File::create(self.final_folder()?.join(SUCCESS))?.sync_all()?;
         point("success-sync")?;
         sync(&self.paths.staging)
     }
@@ -212,6 +222,9 @@ impl CommitOrder<'_> {
 
     fn show(&self) -> Result<(), StepError> {
         point("output-show")?;
+        if cfg!(vivat_seeded_bug = "part-by-part") {
+            return Ok(crate::dir::remove_tree(&self.paths.staging)?);
+        }
         match rename_no_replace(&self.paths.staging, &self.paths.target) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.exists()),

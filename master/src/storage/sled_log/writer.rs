@@ -128,7 +128,8 @@ impl Writer {
         let mut after = After::default();
         let committed_only = group.iter().all(|job| matches!(job, Job::Committed { .. }));
         let mut outcome = self.write_jobs(group, &mut after);
-        if !committed_only {
+        // Seeded mistake 1: who waits is told before the disk was.
+        if !committed_only && !cfg!(vivat_seeded_bug = "early-ack") {
             outcome = outcome
                 .and_then(|()| self.sync())
                 .and_then(|()| self.guard.note(&self.progress));
@@ -234,6 +235,11 @@ impl Writer {
 
     fn mark_purged(&mut self, upto: u64, mark: &[u8]) -> Result<(), StorageError> {
         pass(Point::PurgeBegin)?;
+        if cfg!(vivat_seeded_bug = "forgotten-purge") {
+            // Mistake 3: only the process knows what was purged.
+            self.progress.purged_next = 0;
+            return Ok(());
+        }
         self.note(Some((meta::PURGED, meta::encode_purged(upto, mark))))?;
         pass(Point::PurgeMarked)
     }
