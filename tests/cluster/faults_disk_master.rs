@@ -8,7 +8,9 @@ use vivat_testkit::small_disk::SmallDisk;
 
 use crate::disk_load::Load;
 use crate::disk_mounts::{LossyDisk, on_disks, on_paths};
-use crate::faults::{assert_sound, await_true, begin, leader_of, many_maps, others};
+use crate::faults::{
+    assert_ended_after, assert_sound, await_true, begin, leader_of, many_maps, others,
+};
 use crate::harness::{Cluster, Extras, Shape, assert_same_as_oracle};
 
 /// A master that cannot go on.
@@ -112,13 +114,8 @@ fn a_disk_that_stalls_under_the_leader_stalls_nobody_and_under_a_follower_nothin
     let id = begin(&cluster, &job, 61);
     let mut load = Load::new(&cluster);
 
-    let (leader, term) = leader_of(&cluster);
-    let follower = others(leader)[0];
-    stall(&cluster, follower, FOLLOWER_STALL_MS);
-    load.submit(20);
-    await_end_of_stall(&cluster, follower);
-    assert_eq!(leader_of(&cluster), (leader, term), "F18: of a follower");
-
+    let (leader, _) = leader_of(&cluster);
+    let stalled_at = jiff::Timestamp::now();
     let began = Instant::now();
     stall(&cluster, leader, STALL_MS);
     load.submit(3);
@@ -126,7 +123,18 @@ fn a_disk_that_stalls_under_the_leader_stalls_nobody_and_under_a_follower_nothin
     eprintln!("three submissions took {served:?} while the leader's disk stood");
     assert!(!has_ended(&cluster, leader), "F18: it waited for the disk");
     await_end_of_stall(&cluster, leader);
-    cluster.await_success(&id);
+
+    let before = leader_of(&cluster);
+    let follower = others(before.0)[0];
+    load.begin();
+    stall(&cluster, follower, FOLLOWER_STALL_MS);
+    load.await_more(20);
+    await_end_of_stall(&cluster, follower);
+    load.end();
+    assert_eq!(leader_of(&cluster), before, "F18: of a follower");
+
+    let view = cluster.await_success(&id);
+    assert_ended_after(&view, stalled_at);
     assert_same_as_oracle(&cluster, &job);
     load.assert_nothing_missing();
     assert_sound(&cluster);
