@@ -170,7 +170,8 @@ impl Station {
             operations_included(&self.before, &self.operations, self.acknowledged, found);
         assert!(
             included.is_some(),
-            "{line}: before: {:?}\nthen: {:?}\nof these, {} are acknowledged, and there is {found:?}",
+            "{line}: before: {:?}\nthen: {:?}\nof these, {} are acknowledged, \
+             and there is {found:?}",
             self.before,
             self.operations,
             self.acknowledged,
