@@ -21,7 +21,7 @@ use crate::evidence::Fact;
 use crate::town::Town;
 
 /// How long a sync takes, in milliseconds, where nothing is wrong.
-const SYNC_MS: (u64, u64) = (1, 4);
+const SYNC_MS: (u64, u64) = (1, 20);
 
 struct Content {
     log: MemoryLog,
@@ -76,20 +76,24 @@ impl SimulatedDisk {
     pub fn crash(&self, power_lost: bool) {
         let mut content = self.content();
         let unsynced = content.log.unsynced();
-        let writes = if power_lost {
+        let mut writes = unsynced;
+        let mut records = 0;
+        if power_lost {
             let most = unsynced as u64;
-            usize::try_from(content.dice.up_to(most)).unwrap_or(unsynced)
-        } else {
-            unsynced
-        };
-        let records = usize::try_from(content.dice.up_to(3)).unwrap_or(0);
-        let end = |writes, records| {
-            let after = content.log.crash(Loss::Behind { writes, records });
-            after.range().end
-        };
-        let (whole, torn, next) = (end(writes, 0), end(writes, records), end(writes + 1, 0));
-        if whole < torn && torn < next {
-            self.town.note(Fact::AppendTorn);
+            writes = usize::try_from(content.dice.up_to(most)).unwrap_or(unsynced);
+            let end = |writes, records| {
+                let after = content.log.crash(Loss::Behind { writes, records });
+                after.range().end
+            };
+            // Of an append of one record nothing can be torn.
+            let is_torn = |from: &usize| {
+                let (none, one, all) = (end(*from, 0), end(*from, 1), end(*from + 1, 0));
+                none < one && one < all
+            };
+            if let Some(torn) = (writes..unsynced).find(is_torn) {
+                self.town.note(Fact::AppendTorn);
+                (writes, records) = (torn, 1);
+            }
         }
         if writes < unsynced {
             self.town.note(Fact::WritesLost);

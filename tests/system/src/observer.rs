@@ -187,7 +187,6 @@ impl Observer {
                 return;
             }
             (JobState::Failed, Ok(None)) => {
-                self.town.note(Fact::JobFailed);
                 self.town
                     .tell(format_args!("{key} failed: {:?}", seen.failure));
                 return;
