@@ -21,6 +21,8 @@ use crate::harness::Cluster;
 
 /// Clients at once.
 const CLIENTS: u64 = 4;
+/// Keys that are submitted again.
+const KEYS_AGAIN: usize = 4;
 /// Jobs asked for at once.
 const QUESTIONS: usize = 32;
 /// For one submission, however many masters it must ask.
@@ -110,7 +112,7 @@ impl Load {
                     assert_eq!(view.job_id, *id);
                 }
             }
-            for (key, id) in acknowledged.iter().rev().take(CLIENTS as usize) {
+            for (key, id) in acknowledged.iter().rev().take(KEYS_AGAIN) {
                 let again = self.client.submit_job(key, &spec()).await;
                 let again = again.expect("the cluster has a leader");
                 assert_eq!((again.job, again.created), (*id, false), "S5: {key}");
