@@ -10,8 +10,9 @@
 //!
 //! openraft does not step down when its quorum is lost, so a leader here also
 //! closes when the last acknowledgement of a majority is too old, and opens
-//! again by the same steps, fresh leases included: what its workers said in the
-//! meantime was not heard.
+//! again by the same steps. What its workers said in the meantime was not heard,
+//! so in the same term each lease goes on where it stood; in another one all are
+//! fresh.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use vivat_shared::ids::ClusterId;
 use super::alarm::Alarm;
 use super::gate::{self, Gate, GateKeeper};
 use super::proposer::{self, unproposed};
-use super::sessions::Sessions;
+use super::sessions::{LeasesLeft, Sessions};
 use super::{
     JOB_STREAMS_MAX, Leader, LeaderError, LeaderSettings, NOOPS_MAX, SEGMENT_STREAMS_MAX, duties,
     liveness, reactions, scheduling, yielding,
@@ -52,6 +53,8 @@ pub(crate) struct Lifecycle {
     metrics: Arc<Metrics>,
     cluster: ClusterId,
     record: LeaderRecord,
+    /// The term of the last leadership here, and how its leases stood at the end.
+    former: Option<(u64, LeasesLeft)>,
     /// Closed leaderships whose last tasks have not ended yet.
     retired: JoinSet<()>,
 }
@@ -86,6 +89,7 @@ impl Lifecycle {
             metrics,
             cluster,
             record,
+            former: None,
             retired: JoinSet::new(),
         };
         (lifecycle, gate)
@@ -109,6 +113,7 @@ impl Lifecycle {
             tracing::info!(term, "leadership open");
             let over = self.until_over(&leader, &mut leadership, &shutdown).await;
             self.keeper.close();
+            self.former = Some((term, leader.sessions().leases_left()));
             tracing::info!(term, reason = ?over, "leadership closed");
             leader.tasks.close();
             self.retired.spawn(async move { leader.tasks.wait().await });
@@ -181,6 +186,9 @@ impl Lifecycle {
         let now = Instant::now();
         for worker in self.raft.read(super::live_workers) {
             sessions.begin(worker, began(now, self.settings.lease));
+        }
+        if let Some((_, left)) = self.former.as_ref().filter(|(of, _)| *of == term) {
+            sessions.resume_leases(left, now);
         }
         let leader = Arc::new(Leader {
             term,

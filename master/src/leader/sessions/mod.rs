@@ -73,11 +73,17 @@ impl Session {
     }
 }
 
+/// What was left of workers' leases when a leader closed.
+pub(super) type LeasesLeft = BTreeMap<WorkerEpoch, Duration>;
+
 /// Every worker's session.
 pub(super) struct Sessions {
     lease: Duration,
     by_worker: BTreeMap<WorkerId, Session>,
     pulls: u64,
+    /// When leases were last looked at: what came to pass later, a stop of this
+    /// process for example, is not held against any worker.
+    looked_at: Option<Instant>,
 }
 
 impl Sessions {
@@ -87,6 +93,31 @@ impl Sessions {
             lease,
             by_worker: BTreeMap::new(),
             pulls: 0,
+            looked_at: None,
+        }
+    }
+
+    /// What is left of each lease, as of the last look at them.
+    pub(super) fn leases_left(&self) -> LeasesLeft {
+        let Some(looked_at) = self.looked_at else {
+            return LeasesLeft::new();
+        };
+        let left = |(&worker, session): (&WorkerId, &Session)| {
+            let epoch = session.epoch;
+            let left = session.believed_until.saturating_duration_since(looked_at);
+            (WorkerEpoch { worker, epoch }, left)
+        };
+        self.by_worker.iter().map(left).collect()
+    }
+
+    /// Lets leases go on where they stood when this leader closed in this term.
+    /// A leader that closes and opens every second would otherwise believe in a
+    /// dead worker for ever.
+    pub(super) fn resume_leases(&mut self, left: &LeasesLeft, now: Instant) {
+        for (&worker, &left) in left {
+            if let Some(session) = self.session_mut(worker) {
+                session.believed_until = session.believed_until.min(now + left);
+            }
         }
     }
 
@@ -221,6 +252,7 @@ impl Sessions {
     /// Takes the workers whose leases ran out; each is named once until
     /// [`Sessions::retry_expiry`].
     pub(super) fn take_expired(&mut self, now: Instant) -> Vec<WorkerEpoch> {
+        self.looked_at = Some(now);
         let mut expired = Vec::new();
         for (&worker, session) in &mut self.by_worker {
             if session.believed_until <= now && !session.expiring {

@@ -7,7 +7,7 @@ use vivat_core::command::Grant;
 use vivat_shared::ids::{AttemptId, Epoch, JobId, RoundId, TaskId, TaskKind};
 use vivat_shared::ids::{WorkerEpoch, WorkerId};
 
-use super::{Delivery, Progress, PullEnd, Sessions};
+use super::{Delivery, LeasesLeft, Progress, PullEnd, Sessions};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -119,6 +119,42 @@ fn lease_that_ran_out_is_named_once_until_its_expiry_failed() {
     assert!(sessions.liveness().workers.is_empty());
     sessions.retry_expiry(worker(1));
     assert_eq!(sessions.take_expired(later), [worker(1)]);
+}
+
+// L5: a leader whose quorum flickers opens again and again in its term.
+#[test]
+fn leader_that_keeps_closing_and_opening_expires_a_silent_worker_all_the_same() {
+    let open_for = Duration::from_secs(1);
+    let mut now = Instant::now();
+    let mut left = LeasesLeft::new();
+    for opening in 1..=LEASE.as_secs() {
+        let mut sessions = sessions(now);
+        sessions.resume_leases(&left, now);
+        now += open_for;
+        let expired = sessions.take_expired(now);
+        let due = opening == LEASE.as_secs();
+        assert_eq!(!expired.is_empty(), due, "opening {opening}");
+        left = sessions.leases_left();
+        // It is closed for a long time, in which nobody could have been heard.
+        now += LEASE;
+    }
+}
+
+#[test]
+fn worker_that_is_heard_in_one_of_many_openings_is_believed_a_whole_lease_longer() {
+    let now = Instant::now();
+    let mut former = sessions(now);
+    assert_eq!(former.take_expired(now + LEASE / 2), []);
+    assert!(former.hear(worker(1), now + LEASE / 2));
+    assert_eq!(former.take_expired(now + LEASE / 2), []);
+    let later = now + 3 * LEASE;
+    let mut sessions = sessions(later);
+    sessions.resume_leases(&former.leases_left(), later);
+    assert_eq!(
+        sessions.take_expired(later + LEASE - Duration::from_millis(1)),
+        []
+    );
+    assert_eq!(sessions.take_expired(later + LEASE), [worker(1)]);
 }
 
 #[test]
