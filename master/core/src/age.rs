@@ -6,7 +6,8 @@
 //! began. Between two entries the age grows by at most the real time between
 //! them; while no master leads it may stand still, so a deadline comes late at
 //! worst. What a deposed leader counted since is not taken: it would make time
-//! jump for jobs that a later leader accepted. The monotonic clock is the caller's: nothing here knows one.
+//! jump for jobs that a later leader accepted. The monotonic clock is the
+//! caller's: nothing here knows one.
 
 /// What one master counts the age by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

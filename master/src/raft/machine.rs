@@ -247,10 +247,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let have = snapshots.newest().map_err(io::Error::other)?;
             if have.is_none_or(|have| have.index < stored.index) {
                 snapshots.save(&stored).map_err(io::Error::other)?;
-                tracing::info!(
-                    index = stored.index,
-                    "snapshot of another master installed"
-                );
+                tracing::info!(index = stored.index, "snapshot of another master installed");
             }
             pass(Point::InstallSaved).map_err(io::Error::other)?;
             Ok(state)

@@ -72,10 +72,10 @@ impl Oracle {
         let judged_whole = commands.iter().any(|command| {
             matches!(command, Command::JudgeSegment { map, healthy: true, .. } if *map == lost)
         });
-        let others = commands.iter().any(|command| {
-            changes_workers(command)
-                || matches!(command, Command::JudgeSegment { map, healthy: false, .. } if *map == lost)
+        let judged_gone = commands.iter().any(|command| {
+            matches!(command, Command::JudgeSegment { map, healthy: false, .. } if *map == lost)
         });
+        let others = judged_gone || commands.iter().any(changes_workers);
         let just = self.segments.justified.remove(&lost);
         let known = self.segments.complaints.remove(&lost);
         self.ensure(!judged_whole || just || others, "mistake 11", || {
