@@ -89,21 +89,22 @@ fn conversions(bytes: &[u8]) {
 }
 
 /// Decodes; what decodes says the same after it was encoded again.
-fn decoded<M: Message + Default + Debug>(bytes: &[u8]) -> Option<M> {
+fn decoded<M: Message + Default + PartialEq>(bytes: &[u8]) -> Option<M> {
     let message = M::decode(bytes).ok()?;
     let again = M::decode(&message.encode_to_vec()[..]).expect("what was encoded decodes");
-    assert_same(&message, &again);
+    // By value: maps of a message print in any order.
+    assert!(message == again, "another message after encoding");
     Some(message)
 }
 
-fn message<M: Message + Default + Debug>(bytes: &[u8]) {
+fn message<M: Message + Default + PartialEq>(bytes: &[u8]) {
     decoded::<M>(bytes);
 }
 
 /// The same for a message and what it becomes.
 fn both<M, D>(bytes: &[u8])
 where
-    M: Message + Default + Debug + From<D>,
+    M: Message + Default + PartialEq + From<D>,
     D: TryFrom<M> + Clone + Debug,
     D::Error: Debug,
 {
