@@ -23,8 +23,23 @@ use crate::town::Town;
 /// How long a sync takes, in milliseconds, where nothing is wrong.
 const SYNC_MS: (u64, u64) = (1, 20);
 
+/// Whether a disk keeps its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Honesty {
+    /// What it said is durable outlives a loss of power.
+    Honest,
+    /// The syncs that it reported in the last seconds were none. A simulation
+    /// that does not notice that proves nothing.
+    Lying,
+}
+
+/// How long a liar keeps nothing.
+const LIE: Duration = Duration::from_secs(2);
+
 struct Content {
     log: MemoryLog,
+    /// What a liar really keeps, and since when.
+    kept: Option<(Duration, MemoryLog)>,
     identity: Option<Identity>,
     snapshot: Option<StoredSnapshot>,
     dice: Dice,
@@ -36,6 +51,7 @@ pub struct SimulatedDisk {
     content: Arc<Mutex<Content>>,
     /// Added to every sync, in milliseconds.
     stall_ms: Arc<AtomicU64>,
+    honesty: Honesty,
     town: Town,
 }
 
@@ -47,9 +63,10 @@ impl fmt::Debug for SimulatedDisk {
 
 impl SimulatedDisk {
     /// An empty disk.
-    pub fn new(dice: Dice, town: Town) -> Self {
+    pub fn new(dice: Dice, honesty: Honesty, town: Town) -> Self {
         let content = Content {
             log: MemoryLog::new(SyncMode::OnDemand),
+            kept: None,
             identity: None,
             snapshot: None,
             dice,
@@ -57,6 +74,7 @@ impl SimulatedDisk {
         Self {
             content: Arc::new(Mutex::new(content)),
             stall_ms: Arc::default(),
+            honesty,
             town,
         }
     }
@@ -99,7 +117,19 @@ impl SimulatedDisk {
             self.town.note(Fact::WritesLost);
         }
         let left = content.log.crash(Loss::Behind { writes, records });
-        content.log = left;
+        content.log = match content.kept.take() {
+            Some((_, kept)) if power_lost => kept,
+            Some(_) | None => left,
+        };
+    }
+
+    fn lie(&self, log: &MemoryLog) {
+        let now = self.town.now();
+        let mut content = self.content();
+        let kept_at = content.kept.as_ref().map(|(at, _)| *at);
+        if kept_at.is_none_or(|at| now >= at + LIE) {
+            content.kept = Some((now, log.crash(Loss::All)));
+        }
     }
 
     async fn sync(self, log: MemoryLog) {
@@ -112,6 +142,9 @@ impl SimulatedDisk {
                 self.town.note(Fact::SyncStalled);
             }
             tokio::time::sleep(Duration::from_millis(takes + stall)).await;
+            if self.honesty == Honesty::Lying {
+                self.lie(&log);
+            }
             log.sync_first(begun);
         }
     }

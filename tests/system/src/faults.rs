@@ -22,6 +22,20 @@ enum Undo {
     Flap(u32, u32),
     /// Whoever leads by then crashes too.
     CrashLeaderAgain,
+    /// A master whose disk is behind loses its power.
+    PowerOff(u32),
+}
+
+impl Undo {
+    /// Whether it makes things worse first.
+    fn is_another_fault(&self) -> bool {
+        match self {
+            Self::Flap(..) | Self::CrashLeaderAgain | Self::PowerOff(_) => true,
+            Self::Mend(..) | Self::StartMaster(_) | Self::StartWorker(_) | Self::Unstall(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// Does faults and undoes them.
@@ -75,8 +89,7 @@ impl Faults {
     /// Undoes everything.
     pub fn heal(&mut self, sim: &mut Sim<'_>) {
         while !self.pending.is_empty() {
-            self.pending
-                .retain(|(_, undo)| !matches!(undo, Undo::CrashLeaderAgain | Undo::Flap(..)));
+            self.pending.retain(|(_, undo)| !undo.is_another_fault());
             self.undo_until(sim, Duration::MAX);
         }
         let names = self.all_names();
@@ -109,6 +122,7 @@ impl Faults {
                         self.crash_master(sim, leader, true);
                     }
                 }
+                Undo::PowerOff(seat) => self.end_master(sim, seat, true, true),
             }
         }
     }
@@ -193,11 +207,15 @@ impl Faults {
     }
 
     fn crash_master(&mut self, sim: &mut Sim<'_>, seat: u32, soon_back: bool) {
+        let power_lost = self.dice.chance(70);
+        self.end_master(sim, seat, power_lost, soon_back);
+    }
+
+    fn end_master(&mut self, sim: &mut Sim<'_>, seat: u32, power_lost: bool, soon_back: bool) {
         if self.masters_down.contains(&seat) {
             return;
         }
         let leads = self.leader() == Some(seat);
-        let power_lost = self.dice.chance(70);
         let name = master_name(seat);
         self.town
             .tell(format_args!("crash {name}, power lost: {power_lost}"));
@@ -390,13 +408,17 @@ impl Faults {
     }
 
     fn stall_disk(&mut self) {
-        let (seat, _) = self.leader_rather();
+        let seat = self.some_master();
         let by = Duration::from_millis(self.dice.between(300, 6_000));
         self.town
             .tell(format_args!("syncs of m{seat} take {by:?} more"));
         self.disks[seat as usize].stall(by);
         let until = self.after(500, 5_000);
         self.pending.push((until, Undo::Unstall(seat)));
+        if self.dice.chance(60) {
+            let end = self.after(200, 3_000);
+            self.pending.push((end, Undo::PowerOff(seat)));
+        }
     }
 
     fn jump(&mut self) {

@@ -25,6 +25,7 @@ mod world;
 
 use std::hash::{DefaultHasher, Hasher};
 
+pub use disk::Honesty;
 pub use evidence::{Evidence, FACTS, Fact};
 pub use world::{Report, parse, report, run};
 

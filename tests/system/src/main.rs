@@ -1,7 +1,7 @@
 //! Runs seeds.
 //!
 //! ```text
-//! cargo run -p vivat-system-simulation -- replay SEED
+//! cargo run -p vivat-system-simulation -- replay SEED [lying-disks]
 //! cargo run -p vivat-system-simulation -- run --seeds A..B
 //! ```
 //!
@@ -20,9 +20,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use vivat_system_simulation::{Evidence, Run, describe, parse, report, run};
+use vivat_system_simulation::{Evidence, Honesty, Run, describe, parse, report, run};
 
-const USAGE: &str = "usage: vivat-system-simulation replay SEED\n       \
+const USAGE: &str = "usage: vivat-system-simulation replay SEED [lying-disks]\n       \
                      vivat-system-simulation run --seeds A..B";
 /// Of the thread that runs all hosts.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
@@ -31,13 +31,13 @@ fn main() -> io::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["replay", seed] => match seed.parse() {
-            Ok(seed) => replay(seed),
-            Err(_) => usage(),
+        ["replay", seed, rest @ ..] => match (seed.parse(), honesty(rest)) {
+            (Ok(seed), Some(honesty)) => replay(seed, honesty),
+            (_, _) => usage(),
         },
-        ["one", seed] => match seed.parse() {
-            Ok(seed) => one(seed),
-            Err(_) => usage(),
+        ["one", seed, rest @ ..] => match (seed.parse(), honesty(rest)) {
+            (Ok(seed), Some(honesty)) => one(seed, honesty),
+            (_, _) => usage(),
         },
         ["run", "--seeds", range] => match parse_range(range) {
             Some(seeds) => run_all(seeds),
@@ -52,6 +52,14 @@ fn usage() -> io::Result<ExitCode> {
     Ok(ExitCode::from(2))
 }
 
+fn honesty(words: &[&str]) -> Option<Honesty> {
+    match words {
+        [] => Some(Honesty::Honest),
+        ["lying-disks"] => Some(Honesty::Lying),
+        _ => None,
+    }
+}
+
 fn parse_range(text: &str) -> Option<Range<u64>> {
     let (first, end) = text.split_once("..")?;
     Some(first.parse().ok()?..end.parse().ok()?)
@@ -59,24 +67,24 @@ fn parse_range(text: &str) -> Option<Range<u64>> {
 
 /// Runs a seed in a directory of its own, on a thread whose chance is the
 /// seed's from its beginning.
-fn seeded(seed: u64) -> io::Result<Run> {
+fn seeded(seed: u64, honesty: Honesty) -> io::Result<Run> {
     let folder = tempfile::tempdir()?;
     std::env::set_current_dir(folder.path())?;
     mad_turmoil::rand::set_rng(StdRng::seed_from_u64(seed));
     let clocks = mad_turmoil::time::SimClocksGuard::init();
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let ended = thread.spawn(move || run(seed))?.join();
+    let ended = thread.spawn(move || run(seed, honesty))?.join();
     drop(clocks);
     std::env::set_current_dir("/")?;
     ended.unwrap_or_else(|_| Err(io::Error::other("the run panicked")))
 }
 
-fn replay(seed: u64) -> io::Result<ExitCode> {
+fn replay(seed: u64, honesty: Honesty) -> io::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(io::stderr)
         .init();
-    let run = seeded(seed)?;
+    let run = seeded(seed, honesty)?;
     let mut out = io::stdout().lock();
     out.write_all(run.trace.as_bytes())?;
     write!(out, "{}", run.evidence)?;
@@ -88,8 +96,8 @@ fn replay(seed: u64) -> io::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn one(seed: u64) -> io::Result<ExitCode> {
-    let run = seeded(seed)?;
+fn one(seed: u64, honesty: Honesty) -> io::Result<ExitCode> {
+    let run = seeded(seed, honesty)?;
     io::stdout().lock().write_all(report(&run).as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -93,8 +93,8 @@ impl Observer {
     fn look_at_log(&mut self, seat: u32, raft: &Handle) {
         let status = raft.status();
         let (snapshot, last) = self.snapshots.get(&seat).copied().unwrap_or_default();
-        // A snapshot that ends behind all that was in the log came from a peer.
-        if status.snapshot_index > snapshot && status.snapshot_index > last && last > 0 {
+        // Only a snapshot that came from a peer takes all of the log's place.
+        if status.snapshot_index > snapshot && status.purged_index > last && last > 0 {
             self.town.note(Fact::SnapshotInstalled);
         }
         let seen = (status.snapshot_index, status.last_log_index);

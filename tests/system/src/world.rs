@@ -8,7 +8,7 @@ use turmoil::Sim;
 use vivat_testkit::dice::Dice;
 
 use crate::client::{self, Client};
-use crate::disk::SimulatedDisk;
+use crate::disk::{Honesty, SimulatedDisk};
 use crate::evidence::Evidence;
 use crate::faults::Faults;
 use crate::hosts::{self, MASTERS, master_name, worker_name};
@@ -35,12 +35,12 @@ static PANIC: Mutex<Option<String>> = Mutex::new(None);
 /// # Errors
 ///
 /// When the directory cannot be used.
-pub fn run(seed: u64) -> std::io::Result<Run> {
+pub fn run(seed: u64, honesty: Honesty) -> std::io::Result<Run> {
     note_panics();
     let mut dice = Dice::new(seed);
     let town = Town::new();
     let expected = jobs::write_inputs(&mut dice)?;
-    let mut world = World::new(seed, &mut dice, town.clone());
+    let mut world = World::new(seed, &mut dice, honesty, town.clone());
     world.drive(&expected);
     if let Some(message) = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take() {
         town.violate("panic", message);
@@ -73,7 +73,7 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn new(seed: u64, dice: &mut Dice, town: Town) -> Self {
+    fn new(seed: u64, dice: &mut Dice, honesty: Honesty, town: Town) -> Self {
         let mut sim = turmoil::Builder::new()
             .epoch(SystemTime::UNIX_EPOCH)
             .simulation_duration(Duration::from_secs(3_600))
@@ -90,7 +90,7 @@ impl World<'_> {
         let clients = dice.between(2, 4);
         let mut disks = Vec::new();
         for seat in 0..MASTERS {
-            let disk = SimulatedDisk::new(dice.split(), town.clone());
+            let disk = SimulatedDisk::new(dice.split(), honesty, town.clone());
             disks.push(disk.clone());
             let town = town.clone();
             sim.host(master_name(seat), move || {

@@ -20,6 +20,8 @@ use vivat_system_simulation::{Evidence, Report, Violation, describe, parse};
 const SEEDS: u64 = 300;
 /// Seeds that are run twice.
 const REPEATED_SEEDS: u64 = 4;
+/// Seeds within which disks that lie must be found.
+const LYING_SEEDS_MAX: u64 = 20;
 /// Failures that are told before a run gives up.
 const FAILURES_MAX: usize = 5;
 /// For one seed, in real time: one that takes longer makes no progress.
@@ -35,8 +37,12 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// Runs a seed in another process.
 fn run(seed: u64) -> Report {
+    run_with(&["one", &seed.to_string()])
+}
+
+fn run_with(arguments: &[&str]) -> Report {
     let mut child = Command::new(env!("CARGO_BIN_EXE_vivat-system-simulation"))
-        .args(["one", &seed.to_string()])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -125,6 +131,14 @@ fn same_seed_gives_the_same_run() {
         assert_eq!(once.trace, again.trace, "seed={seed} differs from itself");
         assert_eq!(once.evidence, again.evidence, "seed={seed}");
     }
+}
+
+/// Mistake 1: an acknowledgement before durability.
+#[test]
+fn disks_that_report_a_sync_too_early_are_found() {
+    let lying = |seed: u64| run_with(&["one", &seed.to_string(), "lying-disks"]);
+    let found = (0..LYING_SEEDS_MAX).any(|seed| lying(seed).violation.is_some());
+    assert!(found, "not within {LYING_SEEDS_MAX} seeds");
 }
 
 #[test]
