@@ -62,7 +62,7 @@ pub struct TaskCounts {
 /// Attempts of the whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AttemptCounts {
-    /// Granted.
+    /// Granted, and not handed back before they began.
     pub started: u64,
     /// Accepted.
     pub succeeded: u64,

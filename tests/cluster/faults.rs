@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Cluster, DEADLINE, Job, JobView, Shape, describe, parse};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-const INPUT_BYTES: usize = 1024 * 1024;
+const INPUT_BYTES: usize = 2 * 1024 * 1024;
 /// `cluster check` when the masters' states differ.
 const EXIT_DIFFERENT: i32 = 1;
 

@@ -23,7 +23,7 @@ const RULES: [(&str, Rule, Duration); 3] = [
     ("half-open", Rule::HalfOpen, Duration::from_millis(300)),
     ("reset", Rule::Reset, Duration::from_secs(2)),
 ];
-const INPUT_BYTES: usize = 512 * 1024;
+const INPUT_BYTES: usize = 2 * 1024 * 1024;
 /// From the end of a job to a client's word of it, once its link is whole.
 const TOLD_WITHIN: Duration = Duration::from_secs(15);
 /// Above the question for workers, which goes before a submission, and below

@@ -296,9 +296,6 @@ fn tail(text: &str) -> &str {
 /// is idle now.
 fn give_up(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) -> bool {
     let idle = release(context.state, attempt, worker);
-    if let Some(job) = context.state.job_mut(attempt.job()) {
-        job.counts.killed += 1;
-    }
     context.events.push(Event::AttemptFinished {
         attempt,
         worker,
@@ -307,11 +304,14 @@ fn give_up(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) -
     idle
 }
 
-/// Handed back before it began: nothing was done, so nothing is charged, or a
-/// drain or an idle worker would fail jobs. What bounds it is the attempt's
+/// Handed back before it began: nothing was done, so it does not count as
+/// started, and nothing is charged, or a drain or an idle worker would fail jobs. What bounds it is the attempt's
 /// number: a task without another one could never be granted again (L1).
 fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
     let idle = give_up(context, attempt, worker);
+    if let Some(job) = context.state.job_mut(attempt.job()) {
+        job.counts.started -= 1;
+    }
     let AttemptId { task, number } = attempt;
     if number == u16::MAX {
         let failure = JobFailure {
@@ -331,6 +331,9 @@ fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch)
 /// Stopped while it ran: costs no retry, but is bounded like a loss.
 fn stop(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
     let idle = give_up(context, attempt, worker);
+    if let Some(job) = context.state.job_mut(attempt.job()) {
+        job.counts.killed += 1;
+    }
     let lost = Lost {
         attempt,
         worker,

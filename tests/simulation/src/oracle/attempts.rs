@@ -96,7 +96,8 @@ impl Oracle {
             }
             Outcome::Killed => account.killed += 1,
             Outcome::HandedBack => {
-                account.killed += 1;
+                // It never began.
+                account.granted -= 1;
                 ground.note(Fact::AttemptHandedBack);
             }
             Outcome::Planned { .. }
