@@ -305,8 +305,9 @@ fn give_up(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) -
 }
 
 /// Handed back before it began: nothing was done, so it does not count as
-/// started, and nothing is charged, or a drain or an idle worker would fail jobs. What bounds it is the attempt's
-/// number: a task without another one could never be granted again (L1).
+/// started, and nothing is charged, or a drain or an idle worker would fail
+/// jobs. What bounds it is the attempt's number: a task without another one
+/// could never be granted again (L1).
 fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
     let idle = give_up(context, attempt, worker);
     if let Some(job) = context.state.job_mut(attempt.job()) {
