@@ -1,7 +1,7 @@
 //! Named places at which a test can let a master die, fail or wait.
 //!
 //! They lie between the steps of everything that a master promises: written,
-//! synced, renamed, acknowledged. [`NAMES`] is the whole table. Without the
+//! synced, renamed, acknowledged. `NAMES` is the whole table. Without the
 //! feature `failpoints`, which only tests ask for, [`pass`] is nothing.
 //!
 //! With it, `VIVAT_FAILPOINTS` names a file of orders, one for each line, which

@@ -7,7 +7,7 @@
 //! behind its guard, or has less than its own newest note says, is damaged.
 //!
 //! The guard is written before a vote is acknowledged, because a forgotten vote
-//! can elect two leaders; for entries it is at most [`GUARD_EVERY`] behind,
+//! can elect two leaders; for entries it is at most `GUARD_EVERY` behind,
 //! because an fsync more for each append is too much. What was reached since
 //! stands in a second file, overwritten after each sync and never synced itself:
 //! the death of the process does not touch it. Only where the power goes, and
