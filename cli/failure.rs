@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::io;
 
 use serde_json::json;
+use vivat_client::data::DataError;
 use vivat_client::{ClientError, Refusal};
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::cause::{FailureCause, JobFailure};
-use vivat_shared::ids::JobId;
+use vivat_shared::ids::{DatasetId, JobId};
 use vivat_shared::shown::shown;
 
 /// Exit codes, an interface: see the README.
@@ -192,6 +193,7 @@ pub fn cause_code(cause: &FailureCause) -> (&'static str, u8) {
         FailureCause::InputNotFound { .. } => ("input-not-found", exit::NOT_FOUND),
         FailureCause::InputIsDirectory { .. } => ("input-is-directory", exit::USAGE),
         FailureCause::InputUnreadable { .. } => ("input-unreadable", exit::NOT_ALLOWED),
+        FailureCause::InputUnreachable { .. } => ("input-unreachable", exit::FAILED),
         FailureCause::InputChanged { .. } => ("input-changed", exit::FAILED),
         FailureCause::InvalidInput { .. } => ("invalid-input", exit::FAILED),
         FailureCause::PlanTooLarge { .. } => ("plan-too-large", exit::FAILED),
@@ -215,6 +217,26 @@ impl From<&FailureCause> for Failure {
     fn from(cause: &FailureCause) -> Self {
         let (code, exit) = cause_code(cause);
         Self::new(code, exit, cause.to_string()).hint(cause.hint())
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        let message = chain(&error);
+        let temporary = error.is_temporary();
+        match error {
+            DataError::Leader(error) => error.into(),
+            DataError::Unreadable { .. } if temporary => {
+                Self::new("block-unreachable", exit::TEMPORARY, message)
+                    .hint("a worker that has it may come back: `vivat node list`; then again")
+            }
+            DataError::Unreadable { .. } => Self::new("block-lost", exit::FAILED, message)
+                .hint("nobody has these bytes any more: put the dataset again"),
+            DataError::NoTaker { .. } => Self::new("no-worker", exit::TEMPORARY, message)
+                .hint("`vivat node list` shows the workers; nothing of the dataset stays"),
+            DataError::Inconsistent { .. } => Self::failed(message),
+            DataError::GivenUp => Self::new("cancelled", exit::CANCELLED, message),
+        }
     }
 }
 
@@ -280,9 +302,88 @@ fn refusal(kind: &Kind, message: String) -> Failure {
         Kind::OutcomeUnknown(_) | Kind::NotLeader(_) => {
             Failure::new("no-leader", exit::TEMPORARY, message)
         }
+        Kind::DatasetExists(_)
+        | Kind::UnknownDataset(_)
+        | Kind::DatasetInUse(_)
+        | Kind::InvalidBlocks(_)
+        | Kind::NoRoom(_)
+        | Kind::BlockGone(_)
+        | Kind::BlockDamaged(_)
+        | Kind::OtherWorker(_)
+        | Kind::UnknownValue(_)
+        | Kind::VersionConflict(_) => data_refusal(kind, message),
         Kind::StaleEpoch(_) | Kind::SegmentGone(_) | Kind::SegmentDamaged(_) => {
             Failure::failed(message)
         }
+    }
+}
+
+fn data_refusal(kind: &Kind, message: String) -> Failure {
+    match kind {
+        Kind::DatasetExists(exists) => Failure::new(
+            "dataset-exists",
+            exit::CONFLICT,
+            format!("dataset `{}` exists", shown(&exists.name)),
+        )
+        .hint("choose another name, or remove it: `vivat data rm NAME`"),
+        Kind::UnknownDataset(unknown) => {
+            let which = match unknown.name.as_str() {
+                "" => DatasetId(unknown.dataset).to_string(),
+                name => format!("dataset `{}`", shown(name)),
+            };
+            Failure::new(
+                "dataset-not-found",
+                exit::NOT_FOUND,
+                format!("{which} does not exist"),
+            )
+            .hint("`vivat data ls` shows the datasets")
+        }
+        Kind::DatasetInUse(used) => Failure::new(
+            "dataset-in-use",
+            exit::CONFLICT,
+            format!(
+                "dataset `{}` is read by {}",
+                shown(&used.name),
+                JobId(used.job)
+            ),
+        )
+        .hint(format!(
+            "`vivat job wait {0}` waits for its end, `vivat job cancel {0}` ends it",
+            JobId(used.job)
+        )),
+        Kind::UnknownValue(unknown) => Failure::new(
+            "value-not-found",
+            exit::NOT_FOUND,
+            format!("value `{}` does not exist", shown(&unknown.name)),
+        )
+        .hint("`vivat value ls` shows the values"),
+        Kind::VersionConflict(conflict) => {
+            let name = shown(&conflict.name);
+            let text = match conflict.version {
+                0 => format!("there is no value `{name}`"),
+                version => format!("value `{name}` has version {version}"),
+            };
+            Failure::new("version-conflict", exit::CONFLICT, text)
+                .hint("read it again, and decide on what it is now: `vivat value get NAME`")
+        }
+        Kind::NoRoom(_) => Failure::new("no-room", exit::TEMPORARY, message)
+            .hint("`vivat node list -o wide` shows the workers and their disks"),
+        Kind::OtherWorker(_) => Failure::new("temporary", exit::TEMPORARY, message),
+        Kind::InvalidBlocks(_) | Kind::BlockGone(_) | Kind::BlockDamaged(_) => {
+            Failure::failed(message)
+        }
+        Kind::NotLeader(_)
+        | Kind::StaleEpoch(_)
+        | Kind::KeyConflict(_)
+        | Kind::UnknownJob(_)
+        | Kind::TooLate(_)
+        | Kind::JobEnded(_)
+        | Kind::InvalidSpec(_)
+        | Kind::Limit(_)
+        | Kind::UnknownWorker(_)
+        | Kind::OutcomeUnknown(_)
+        | Kind::SegmentGone(_)
+        | Kind::SegmentDamaged(_) => Failure::failed(message),
     }
 }
 

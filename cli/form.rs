@@ -156,6 +156,12 @@ pub fn node(node: &NodeView) -> Value {
         "labels": worker.labels,
         "reason": worker.reason,
         "host": node.host.0,
+        "attempts_held": node.drain.attempts_held,
+        "blocks_only_here": node.drain.blocks_only_here,
+        "segments_needed": node.drain.segments_needed,
+        "may_go": node.drain.may_go,
+        "disk_bytes": node.drain.disk_bytes,
+        "disk_used_bytes": node.drain.disk_used_bytes,
     })
 }
 

@@ -25,6 +25,7 @@ mod signals;
 mod spec;
 mod suggest;
 mod table;
+mod upload;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -1,19 +1,33 @@
-//! Where a path is: of this machine, or of every worker.
+//! Where data are: of this machine, of every worker, in the cluster or elsewhere.
 //!
 //! A plain path is a file of the machine where the command is typed, resolved
 //! against the directory where it is typed. `file:///x` is a path that every
-//! worker sees.
+//! worker sees, `vivat://NAME` a dataset, and a URL is read by the workers.
 
 use std::path::{Component, Path, PathBuf};
 
-use vivat_shared::job::{HostIdentity, InputPattern, OutputLocation, Visibility};
+use vivat_shared::dataset;
+use vivat_shared::job::{HostIdentity, InputPattern, OutputLocation, Visibility, is_url};
 
 use crate::failure::Failure;
+
+/// What is typed where data are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// Files, or a directory for output.
+    Files,
+    /// A dataset.
+    Dataset,
+    /// A URL.
+    Url,
+}
 
 /// A path as typed, and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Absolute.
+    /// What it is.
+    pub kind: PlaceKind,
+    /// Absolute, or as typed if it is no path.
     pub path: String,
     /// As typed.
     pub display: String,
@@ -39,16 +53,36 @@ impl Place {
                 );
             }
             return Ok(Self {
+                kind: PlaceKind::Files,
                 path: tidy(Path::new(rest), typed)?,
                 display: typed.to_owned(),
                 everyone: true,
             });
         }
         if let Some((scheme, _)) = typed.split_once("://") {
-            return Err(Failure::usage(format!(
-                "{what} `{typed}`: `{scheme}://` is not supported yet"
-            ))
-            .hint("name files by a path, or by file:///PATH when every worker sees them"));
+            let elsewhere = |kind, display| Self {
+                kind,
+                path: typed.to_owned(),
+                display,
+                everyone: true,
+            };
+            return match typed {
+                _ if typed.starts_with(dataset::SCHEME) => {
+                    Ok(elsewhere(PlaceKind::Dataset, typed.to_owned()))
+                }
+                _ if is_url(typed) => match vivat_worker::display_url(typed) {
+                    Ok(display) => Ok(elsewhere(PlaceKind::Url, display)),
+                    // Not repeated: it may hold credentials.
+                    Err(reason) => Err(Failure::usage(format!("the URL of an {what}: {reason}"))),
+                },
+                _ => Err(Failure::usage(format!(
+                    "{what} `{typed}`: there is no `{scheme}://` here"
+                ))
+                .hint(
+                    "a path, file:///PATH when every worker sees it, vivat://DATASET, \
+                     s3://, gs://, az:// or, for input, http(s)://",
+                )),
+            };
         }
         if typed == "-" {
             return Err(
@@ -57,6 +91,7 @@ impl Place {
             );
         }
         Ok(Self {
+            kind: PlaceKind::Files,
             path: tidy(&directory.join(typed), typed)?,
             display: typed.to_owned(),
             everyone: false,
@@ -82,10 +117,16 @@ impl Place {
 
     /// As an output.
     pub fn output(self, host: &HostIdentity) -> OutputLocation {
-        OutputLocation::Directory {
-            visibility: self.visibility(host),
-            path: self.path,
-            display: self.display,
+        match self.kind {
+            PlaceKind::Files => OutputLocation::Directory {
+                visibility: self.visibility(host),
+                path: self.path,
+                display: self.display,
+            },
+            PlaceKind::Dataset => OutputLocation::Dataset {
+                name: Some(self.path.trim_start_matches(dataset::SCHEME).to_owned()),
+            },
+            PlaceKind::Url => OutputLocation::Objects { url: self.path },
         }
     }
 }
@@ -140,8 +181,34 @@ mod tests {
     }
 
     #[test]
+    fn datasets_and_urls_are_the_workers_business() {
+        let place = parse("vivat://words 2016").unwrap();
+        assert_eq!((place.kind, place.everyone), (PlaceKind::Dataset, true));
+        let output = place.output(&HostIdentity("here".to_owned()));
+        assert_eq!(
+            output,
+            OutputLocation::Dataset {
+                name: Some("words 2016".to_owned())
+            }
+        );
+        let place = parse("s3://bucket/logs/*.txt").unwrap();
+        assert_eq!((place.kind, place.everyone), (PlaceKind::Url, true));
+        assert_eq!(place.display, place.path);
+    }
+
+    #[test]
+    fn url_is_shown_without_its_query_and_refused_with_credentials() {
+        let place = parse("https://host/a.txt?sig=secret").unwrap();
+        assert_eq!(place.display, "https://host/a.txt");
+        assert_eq!(place.path, "https://host/a.txt?sig=secret");
+        let refused = parse("https://ada:secret@host/a.txt").unwrap_err();
+        assert_eq!(refused.exit, 2);
+        assert!(!format!("{refused:?}").contains("secret"));
+    }
+
+    #[test]
     fn what_is_no_file_is_refused_as_usage() {
-        for typed in ["", "-", "file://host/x", "s3://bucket/x", "vivat://words"] {
+        for typed in ["", "-", "file://host/x", "ftp://host/x", "s4://bucket/x"] {
             assert_eq!(parse(typed).unwrap_err().exit, 2, "{typed}");
         }
     }

@@ -21,7 +21,7 @@ const GAP_SHOWN: Duration = Duration::from_millis(150);
 /// Every job waits for a moment at first; after so long it is worth a word.
 const WAIT_SHOWN: Duration = Duration::from_secs(1);
 /// Steps of the bar: tasks and bytes are scaled to it.
-const BAR_LENGTH: u64 = 1_000;
+pub const BAR_LENGTH: u64 = 1_000;
 
 /// How progress is shown.
 #[derive(Debug)]
@@ -162,7 +162,8 @@ impl Progress {
     }
 }
 
-fn bar(painted: bool) -> ProgressBar {
+/// A bar of [`BAR_LENGTH`] on standard error, with a prefix and a message.
+pub fn bar(painted: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
     let template = if painted {
         "{prefix} {bar:16.cyan/dim} {wide_msg}"
@@ -236,12 +237,13 @@ fn time_left(change: &JobChange, rate: u64) -> Option<Duration> {
 
 /// Bytes per second over a window of the past.
 #[derive(Debug, Default)]
-struct Rate {
+pub struct Rate {
     marks: std::collections::VecDeque<(Instant, u64)>,
 }
 
 impl Rate {
-    fn add(&mut self, bytes: u64, now: Instant) {
+    /// So many bytes were done by then.
+    pub fn add(&mut self, bytes: u64, now: Instant) {
         // A new leader begins the running bytes at 0 again: so does the rate.
         if self.marks.back().is_some_and(|(_, last)| *last > bytes) {
             self.marks.clear();
@@ -252,7 +254,8 @@ impl Rate {
         }
     }
 
-    fn bytes_per_second(&self) -> Option<u64> {
+    /// None before there is enough to tell.
+    pub fn bytes_per_second(&self) -> Option<u64> {
         let (began, first) = self.marks.front()?;
         let (ended, last) = self.marks.back()?;
         let millis = u64::try_from((*ended - *began).as_millis()).ok()?;

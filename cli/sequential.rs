@@ -11,7 +11,7 @@ use vivat_shared::cause::FailureCause;
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::paths::Place;
+use crate::paths::{Place, PlaceKind};
 use crate::spec::{self, Draft};
 
 /// Runs it, to standard output or into one part of an output directory.
@@ -21,6 +21,13 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
     };
     let entry = spec::program(&step.program)?;
     let parameters = spec::parameters(step)?;
+    let mut places = draft.inputs.iter().chain(&draft.output);
+    if let Some(place) = places.find(|place| place.kind != PlaceKind::Files) {
+        return Err(Failure::usage(format!(
+            "--sequential reads and writes files, and `{}` is none",
+            place.display
+        )));
+    }
     let inputs = expand(&draft.inputs)?;
     let run = |out: &mut dyn Write| (entry.oracle)(&parameters, &inputs, step.reducers, out);
     let Some(output) = &draft.output else {

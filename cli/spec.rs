@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vivat_programs::{Format, Parameters, ProgramEntry, validate_parameters};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, StepSpec};
+use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, OutputLocation, StepSpec};
 
 use crate::args::Given;
 use crate::args::job::{JobArgs, WhatArgs, job_file};
@@ -102,7 +102,7 @@ impl Draft {
     /// # Errors
     ///
     /// Exit 2 when a value is out of its bounds.
-    pub fn spec(&self, output: Place, host: &HostIdentity) -> Result<JobSpec, Failure> {
+    pub fn spec(&self, output: OutputLocation, host: &HostIdentity) -> Result<JobSpec, Failure> {
         let settings = self.settings.clone();
         let spec = JobSpec {
             name: settings.name,
@@ -115,7 +115,7 @@ impl Draft {
             format: self.format,
             split_bytes: settings.split_bytes,
             steps: self.steps.clone(),
-            output: output.output(host),
+            output,
             overwrite: settings.overwrite,
             priority: settings.priority,
             policy: settings.policy,

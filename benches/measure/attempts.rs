@@ -36,6 +36,9 @@ pub struct Pauses {
     pub one: Duration,
     /// The longest attempt.
     pub attempt: Duration,
+    /// By how much the time between two ends, anywhere, was longer than the
+    /// attempt whose end is the second: in so much of it nothing ran.
+    pub idle: Duration,
 }
 
 impl Attempts {
@@ -60,6 +63,7 @@ impl Attempts {
             all: unsigned(longest_pause(&all, moment)),
             one: unsigned(one.unwrap_or_default()),
             attempt: unsigned(attempt.unwrap_or_default()),
+            idle: unsigned(longest_idle(&all)),
         }
     }
 
@@ -100,6 +104,13 @@ fn longest_pause(ended: &[Ended], moment: Timestamp) -> SignedDuration {
         last = at;
     }
     longest
+}
+
+fn longest_idle(ended: &[Ended]) -> SignedDuration {
+    ended
+        .windows(2)
+        .map(|pair| pair[1].at.duration_since(pair[0].at) - pair[1].took)
+        .fold(SignedDuration::ZERO, SignedDuration::max)
 }
 
 fn unsigned(duration: SignedDuration) -> Duration {

@@ -14,12 +14,26 @@ use crate::writer::Writer;
 const BIN: Duration = Duration::from_millis(5);
 const GOAL: Duration = Duration::from_millis(30);
 
-/// Measures both ways so many times, workers busy.
-pub fn run(times: usize) {
+/// Measures both ways so many times, with busy workers and without work: those
+/// that are named, both when none is.
+pub fn run(times: usize, names: &[&str]) {
+    for name in ["full", "idle"] {
+        if names.is_empty() || names.contains(&name) {
+            measure(times, name == "full");
+        }
+    }
+}
+
+fn measure(times: usize, busy: bool) {
     let mut cluster = Cluster::start(Shape::default());
-    let mut load = Chain::default();
+    let mut load = busy.then(Chain::default);
     let writer = Writer::start(&cluster);
-    println!("hand-over, default profile, a busy slot per core");
+    let what = if busy {
+        "a busy slot per core"
+    } else {
+        "no work"
+    };
+    println!("hand-over, default profile, {what}");
     for (what, way) in [
         (
             "by a call",
@@ -28,7 +42,9 @@ pub fn run(times: usize) {
         ("by SIGTERM", by_signal),
     ] {
         let stalls = (0..times).map(|number| {
-            load.feed(&cluster);
+            if let Some(load) = &mut load {
+                load.feed(&cluster);
+            }
             writer.settle();
             thread::sleep(Duration::from_millis(37 * (number as u64 % 10)));
             way(&mut cluster, &writer)
@@ -43,7 +59,9 @@ pub fn run(times: usize) {
     }
     // Here a lost write would show.
     writer.finish();
-    load.finish(&cluster);
+    if let Some(load) = load {
+        load.finish(&cluster);
+    }
     println!("  writes lost 0, tasks re-run 0, attempts restarted 0, workers lost 0");
 }
 

@@ -1,7 +1,9 @@
 //! The grammar of clusters and nodes.
 
-use clap::Subcommand;
-use vivat_shared::ids::Seat;
+use clap::{Args, Subcommand};
+use vivat_shared::ids::{Seat, WorkerId};
+
+use crate::quantity::TimeSpan;
 
 /// `vivat cluster ...`
 #[derive(Debug, Subcommand)]
@@ -33,6 +35,48 @@ pub enum NodeCommand {
     /// All workers
     #[command(after_help = "Example:\n  vivat node list -o wide")]
     List,
+    /// One worker, and what it still holds
+    #[command(after_help = "Example:\n  vivat node show worker-2 -o json")]
+    Show(WorkerRef),
+    /// Give a worker nothing new, and copy away what only it has
+    #[command(after_help = "Examples:\n  vivat node drain worker-2 --wait\n  \
+            vivat node drain worker-2 --wait --deadline 5m --timeout 30m\n\n\
+            Without --wait it says so and ends; `vivat node show` tells when the worker may go.\n\
+            Exit codes: 3 no such worker; 124 --timeout passed; the draining goes on.")]
+    Drain {
+        /// Which one.
+        #[command(flatten)]
+        worker: WorkerRef,
+        /// Wait until the worker may go
+        #[arg(long)]
+        wait: bool,
+        /// Wait at most so long; the draining goes on
+        #[arg(long, value_name = "TIME", requires = "wait")]
+        timeout: Option<TimeSpan>,
+        /// Hand attempts back that still run after so long [default: they end in their own time]
+        #[arg(long, value_name = "TIME")]
+        deadline: Option<TimeSpan>,
+    },
+    /// Take a worker back into service
+    #[command(after_help = "Example:\n  vivat node resume worker-2")]
+    Resume(WorkerRef),
+}
+
+/// Names a worker.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct WorkerRef {
+    /// A worker id like worker-2
+    #[arg(value_name = "WORKER", value_parser = parse_worker)]
+    pub worker: WorkerId,
+}
+
+/// A worker's id as it is printed, or its number alone.
+fn parse_worker(text: &str) -> Result<WorkerId, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(WorkerId(number));
+    }
+    text.parse()
+        .map_err(|_| "a worker id is needed, like worker-2".to_owned())
 }
 
 /// A seat's number, with or without its word.

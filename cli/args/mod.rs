@@ -5,6 +5,7 @@
 //! the file over the default.
 
 pub mod cluster;
+pub mod data;
 pub mod job;
 pub mod process;
 
@@ -158,11 +159,27 @@ pub enum Command {
         command: cluster::ClusterCommand,
     },
     /// The cluster's workers
-    #[command(after_help = "Example:\n  vivat node list -o wide")]
+    #[command(
+        after_help = "Example:\n  vivat node list -o wide\n  vivat node drain worker-2 --wait"
+    )]
     Node {
         /// What to do.
         #[command(subcommand)]
         command: cluster::NodeCommand,
+    },
+    /// Datasets: files in the cluster, each block on several workers
+    #[command(after_help = "Example:\n  vivat data put books 'books/*.txt'\n  vivat data ls")]
+    Data {
+        /// What to do.
+        #[command(subcommand)]
+        command: data::DataCommand,
+    },
+    /// Small named values, kept by the masters
+    #[command(after_help = "Example:\n  vivat value put rate 0.05\n  vivat value get rate")]
+    Value {
+        /// What to do.
+        #[command(subcommand)]
+        command: data::ValueCommand,
     },
     /// Sample data: the same bytes for the same seed
     #[command(after_help = "Example:\n  vivat gen words --size 1GiB --seed 7 words.txt")]

@@ -136,7 +136,7 @@ pub struct RaftArgs {
     Exit codes: 4 a port or the directory is taken."
 )]
 pub struct WorkerArgs {
-    /// Where it keeps segments and its identity
+    /// Where it keeps segments, blocks of datasets and its identity
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
     /// Attempts that it runs at once [default: the number of cores]
@@ -145,6 +145,10 @@ pub struct WorkerArgs {
     /// Memory for sort buffers, over all slots
     #[arg(long, value_name = "BYTES", default_value = "512MiB")]
     pub memory: ByteSize,
+    /// Room for the blocks of datasets [default: 80 % of what is free at the start and of
+    /// what they take already]
+    #[arg(long, value_name = "BYTES")]
+    pub disk: Option<ByteSize>,
     /// For other workers and probes; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub listen: String,

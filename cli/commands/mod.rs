@@ -5,6 +5,8 @@ mod cluster;
 mod cluster_check;
 mod completion;
 mod config_view;
+mod confirm;
+pub mod data;
 mod dev;
 mod r#gen;
 mod job;
@@ -14,6 +16,7 @@ mod output;
 mod program;
 mod run;
 mod submit;
+mod value;
 mod worker;
 
 use crate::app::App;
@@ -36,6 +39,8 @@ pub async fn dispatch(app: &App, command: Command, given: &Given<'_>) -> Result<
         Command::Worker(args) => worker::worker(app, args).await,
         Command::Cluster { command } => cluster::cluster(app, command).await,
         Command::Node { command } => node::node(app, command).await,
+        Command::Data { command } => data::data(app, command).await,
+        Command::Value { command } => value::value(app, command).await,
         Command::Gen { command } => r#gen::generate(app, command),
         Command::Config { command } => match command {
             ConfigCommand::View { origin, only } => config_view::view(app, origin, only, given),

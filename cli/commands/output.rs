@@ -1,9 +1,11 @@
-//! The parts of a result that is on this machine: printed in order, or found
-//! wanting.
+//! The parts of a result on this machine or in an object store: printed in
+//! order, or found wanting.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use vivat_worker::{ObjectResult, ReadError};
 
 use crate::failure::Failure;
 
@@ -22,6 +24,25 @@ pub fn print_parts(directory: &Path) -> Result<(), Failure> {
         io::copy(&mut file, &mut out).map_err(|error| Failure::output(&error))?;
     }
     out.flush().map_err(|error| Failure::output(&error))
+}
+
+/// Prints the parts of a result in an object store, with the credentials of this
+/// environment.
+///
+/// # Errors
+///
+/// As [`print_parts`]; the store's.
+pub async fn print_objects(url: &str) -> Result<(), Failure> {
+    let result = ObjectResult::open(url)
+        .await
+        .map_err(|cause| Failure::from(&cause))?;
+    let mut out = io::stdout().lock();
+    let copied = result.copy(|bytes| out.write_all(bytes)).await;
+    match copied.and_then(|()| out.flush().map_err(ReadError::Write)) {
+        Ok(()) => Ok(()),
+        Err(ReadError::Cause(cause)) => Err(Failure::from(&cause)),
+        Err(ReadError::Write(error)) => Err(Failure::output(&error)),
+    }
 }
 
 /// The parts in order.

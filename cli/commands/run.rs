@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use vivat_client::{LeaderClient, host};
+use vivat_shared::dataset::SCHEME;
 use vivat_shared::ids::JobId;
 use vivat_shared::job::OutputLocation;
 use vivat_shared::view::JobView;
@@ -12,40 +13,47 @@ use crate::app::App;
 use crate::args::Given;
 use crate::args::job::RunArgs;
 use crate::commands::job::{end_of, summary};
-use crate::commands::output;
-use crate::commands::submit::{check_host, submit_draft};
+use crate::commands::submit::{bring_and_submit, is_far, submit_draft};
+use crate::commands::{data, output};
 use crate::embedded::Embedded;
 use crate::failure::{Failure, exit};
 use crate::follow::{Ended, follow, verdict};
 use crate::form;
-use crate::paths::{self, Place};
+use crate::paths::{self, Place, PlaceKind};
 use crate::progress::Progress;
 use crate::quantity::TimeSpan;
 use crate::sequential;
 use crate::signals::Interrupt;
 use crate::spec::{Draft, local_output};
+use crate::upload;
 
 /// Runs it.
 pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Failure> {
-    let draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
+    let mut draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
     if args.sequential {
         return sequential::run(app, &draft);
+    }
+    if app.cluster.is_none() {
+        check_embedded(&draft)?;
     }
     let timeout = args.job.timeout.map(|TimeSpan(limit)| limit);
     // The signals are ours from here on: what is started now is cleaned up.
     let mut interrupt = Interrupt::new()?;
     if app.cluster.is_some() {
         let client = app.client()?;
-        tokio::select! {
-            checked = check_host(&client, &draft) => checked?,
+        let is_far = tokio::select! {
+            is_far = is_far(&client, &draft) => is_far?,
             () = interrupt.wait() => return Err(interrupted("the job")),
-        }
+        };
         let run = Run {
             app,
             client: &client,
             embedded: false,
             timeout,
         };
+        if is_far {
+            return run.run_far(&mut draft, &mut interrupt).await;
+        }
         return run.run(&draft, &mut interrupt).await;
     }
     let embedded = tokio::select! {
@@ -61,6 +69,20 @@ pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Fail
     let result = run.run(&draft, &mut interrupt).await;
     embedded.stop().await;
     result
+}
+
+/// A cluster inside this process has no datasets, and takes those that it makes
+/// with it.
+fn check_embedded(draft: &Draft) -> Result<(), Failure> {
+    let mut places = draft.inputs.iter().chain(&draft.output);
+    match places.find(|place| place.kind == PlaceKind::Dataset) {
+        Some(place) => Err(Failure::usage(format!(
+            "`{}` is a dataset of a cluster, and this command starts one of its own",
+            place.display
+        ))
+        .hint("name the cluster: --cluster HOST:PORT, or VIVAT_CLUSTER")),
+        None => Ok(()),
+    }
 }
 
 /// One job on one cluster.
@@ -95,13 +117,43 @@ impl Run<'_> {
         result
     }
 
+    /// The files of this machine go to the workers first, and the result comes
+    /// back. `data put` and `data get` hear Ctrl-C by themselves.
+    async fn run_far(&self, draft: &mut Draft, interrupt: &mut Interrupt) -> Result<(), Failure> {
+        let (submitted, fetched) =
+            bring_and_submit(self.app, self.client, draft, true, true).await?;
+        let job = self.follow(submitted.job, interrupt).await?;
+        if self.app.print.is_json() {
+            self.app.json(&form::job(&job))?;
+        }
+        verdict(&job)?;
+        self.app.note(&summary(&job));
+        match (&draft.output, fetched) {
+            (_, Some(place)) => {
+                upload::fetch(self.app, self.client, &job.output, &place).await?;
+                self.app
+                    .note(&format!("its result is in {}", place.display));
+            }
+            (Some(_), None) => self.app.note(&format!("its result is in {}", job.output)),
+            (None, None) => {
+                let name = job.output.trim_start_matches(SCHEME);
+                if !self.app.print.is_json() {
+                    data::cat(self.app, name).await?;
+                }
+                self.client.remove_dataset(name).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn run_into(
         &self,
         draft: &Draft,
         output: Place,
         interrupt: &mut Interrupt,
     ) -> Result<(), Failure> {
-        let spec = draft.spec(output, &host::identity())?;
+        let host = host::identity();
+        let spec = draft.spec(output.output(&host), &host)?;
         let submitted = tokio::select! {
             submitted = submit_draft(self.client, draft, &spec) => submitted?,
             () = interrupt.wait() => return Err(self.interrupted_early()),
@@ -121,7 +173,11 @@ impl Run<'_> {
             return Ok(());
         }
         // With a known key the job may be an earlier one, with its own output.
-        let OutputLocation::Directory { path, .. } = &spec.output;
+        let path = match &spec.output {
+            OutputLocation::Directory { path, .. } => path,
+            // Only a result that nobody named is printed, and that is a directory.
+            OutputLocation::Dataset { .. } | OutputLocation::Objects { .. } => return Ok(()),
+        };
         let place = if submitted.created {
             path
         } else {

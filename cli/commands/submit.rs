@@ -10,27 +10,23 @@ use crate::commands::job::{summary, wait_for};
 use crate::failure::Failure;
 use crate::follow::verdict;
 use crate::form;
-use crate::paths;
+use crate::paths::{self, Place};
 use crate::quantity::TimeSpan;
 use crate::spec::Draft;
+use crate::upload::{self, Uploads};
 
 use serde_json::json;
+use vivat_shared::cause::FailureCause;
+use vivat_shared::job::OutputLocation;
 use vivat_shared::view::WorkerState;
 
 /// Submits, and waits when asked to.
 pub async fn submit(app: &App, args: SubmitArgs, given: &Given<'_>) -> Result<(), Failure> {
-    let draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
+    let mut draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
     let client = app.client()?;
-    let Some(output) = draft.output.clone() else {
-        return Err(
-            Failure::usage("submit needs --output: where should the result go?").hint(
-                "datasets, which would be the default, are not there yet; `vivat run` prints",
-            ),
-        );
-    };
-    check_host(&client, &draft).await?;
-    let spec = draft.spec(output, &host::identity())?;
-    let submitted = submit_draft(&client, &draft, &spec).await?;
+    let is_far = is_far(&client, &draft).await?;
+    let (submitted, fetched) =
+        bring_and_submit(app, &client, &mut draft, is_far, args.wait).await?;
     if !submitted.created {
         app.note(&format!(
             "{} was submitted before with this key",
@@ -56,7 +52,46 @@ pub async fn submit(app: &App, args: SubmitArgs, given: &Given<'_>) -> Result<()
     }
     verdict(&job)?;
     app.note(&summary(&job));
-    Ok(())
+    match fetched {
+        Some(place) => upload::fetch(app, &client, &job.output, &place).await,
+        None => Ok(()),
+    }
+}
+
+/// Brings over what is far, and submits; a plain output that no worker can write
+/// in place is the caller's to fetch when the job is done.
+///
+/// # Errors
+///
+/// As [`check_fetched`], [`Uploads::bring`] and [`submit_draft`].
+pub async fn bring_and_submit(
+    app: &App,
+    client: &LeaderClient,
+    draft: &mut Draft,
+    is_far: bool,
+    waits: bool,
+) -> Result<(Submitted, Option<Place>), Failure> {
+    let host = host::identity();
+    let output = draft.output.clone();
+    let (output, fetched) = match output {
+        Some(place) if is_far && !place.everyone => {
+            check_fetched(&place, waits)?;
+            (OutputLocation::Dataset { name: None }, Some(place))
+        }
+        Some(place) => (place.output(&host), None),
+        None => (OutputLocation::Dataset { name: None }, None),
+    };
+    let uploads = if is_far {
+        Uploads::bring(app, client, draft).await?
+    } else {
+        Uploads::default()
+    };
+    let submitted = match draft.spec(output, &host) {
+        Ok(spec) => submit_draft(client, draft, &spec).await,
+        Err(failure) => Err(failure),
+    };
+    uploads.leave(app, client).await;
+    Ok((submitted?, fetched))
 }
 
 /// Sends the specification under the draft's key, or one made for the occasion.
@@ -76,28 +111,44 @@ pub async fn submit_draft(
     Ok(client.submit_job(&key, spec).await?)
 }
 
-/// A plain path is a file of this machine: some worker must see it.
-///
-/// While no worker is alive at all the job may wait for one, visibly.
+/// Whether plain paths, which are files of this machine, are to be brought to the
+/// workers: some are alive, and none of them sees this machine's files. While none
+/// is alive at all the job may wait for one here, visibly.
 ///
 /// # Errors
 ///
-/// Exit 2 when workers are there and none of them is on this machine.
-pub async fn check_host(client: &LeaderClient, draft: &Draft) -> Result<(), Failure> {
+/// That there is no leader.
+pub async fn is_far(client: &LeaderClient, draft: &Draft) -> Result<bool, Failure> {
     if !draft.needs_this_host() {
-        return Ok(());
+        return Ok(false);
     }
     let host = host::identity();
     let nodes = client.list_workers().await?;
     let any_live = nodes
         .iter()
         .any(|node| node.worker.state != WorkerState::Lost);
-    let any_here = nodes.iter().any(|node| node.host == host);
-    if any_live && !any_here {
-        return Err(Failure::usage(
-            "a plain path is a file of this machine, and no worker of the cluster runs here",
-        )
-        .hint("name what every worker sees by file:///PATH"));
+    let any_here = nodes
+        .iter()
+        .any(|node| node.host == host && node.worker.state != WorkerState::Lost);
+    Ok(any_live && !any_here)
+}
+
+/// A result that no worker can write in place is fetched by whoever waits for it.
+///
+/// # Errors
+///
+/// Exit 2 when nobody does, 4 when something is there.
+fn check_fetched(place: &Place, waits: bool) -> Result<(), Failure> {
+    if !waits {
+        return Err(Failure::usage(format!(
+            "no worker of the cluster sees `{}`, and nobody waits to fetch the result",
+            place.display
+        ))
+        .hint("add --wait, or leave --output out: then the result is a dataset"));
+    }
+    if std::path::Path::new(&place.path).exists() {
+        let path = place.display.clone();
+        return Err(Failure::from(&FailureCause::OutputExists { path }));
     }
     Ok(())
 }

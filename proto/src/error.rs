@@ -85,3 +85,15 @@ pub fn narrow<N: TryFrom<u32>>(value: u32, field: &'static str) -> Result<N, Wir
         value: u64::from(value),
     })
 }
+
+/// Converts every element.
+///
+/// # Errors
+///
+/// The first that cannot be converted.
+pub fn collect<T, D>(values: Vec<T>) -> Result<Vec<D>, WireError>
+where
+    D: TryFrom<T, Error = WireError>,
+{
+    values.into_iter().map(D::try_from).collect()
+}

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{FailureCause, InputRange};
-use crate::ids::{AttemptId, SegmentId, WorkerEpoch};
+use crate::dataset::{LocatedBlock, ReplicatedBlock};
+use crate::ids::{AttemptId, DatasetId, SegmentId, WorkerEpoch};
 use crate::size_code::SizeCode;
 
 /// A file that the plan found.
@@ -17,8 +18,31 @@ pub struct InputFile {
     pub display: String,
     /// Size in bytes when it was planned.
     pub bytes: u64,
-    /// Modification time in nanoseconds since 1970 when it was planned.
-    pub modified_ns: i64,
+    /// What it was when it was planned.
+    pub origin: InputOrigin,
+}
+
+/// Where a file's bytes are, and what tells that they are still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputOrigin {
+    /// In the file system, at [`InputFile::path`].
+    FileSystem {
+        /// Modification time in nanoseconds since 1970.
+        modified_ns: i64,
+    },
+    /// In a dataset, which never changes; the path is `vivat://NAME/FILE`.
+    Dataset {
+        /// Which.
+        dataset: DatasetId,
+        /// Where the file begins in the dataset's bytes.
+        start: u64,
+    },
+    /// At a URL, which the path is.
+    Remote {
+        /// The entity tag, or else the modification time as text; empty when the
+        /// server told neither.
+        version: String,
+    },
 }
 
 /// A slice of one input file. Where the slice begins and ends within records
@@ -48,7 +72,10 @@ pub struct Assignment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
     /// List the inputs, cut the splits.
-    Plan,
+    Plan {
+        /// The datasets that the inputs name, in the order of the inputs that do.
+        datasets: Vec<DatasetId>,
+    },
     /// Map one split.
     Map {
         /// The file it lies in.
@@ -57,11 +84,17 @@ pub enum Work {
         split: SplitRange,
         /// Splits of the round in all.
         splits: u32,
+        /// The blocks that the slice lies in, if the file is one of a dataset.
+        blocks: Vec<LocatedBlock>,
+        /// Where the first of them begins in the dataset's bytes.
+        blocks_start: u64,
     },
     /// Reduce one partition; locations of segments come by their own stream.
     Reduce {
         /// Map tasks of the round, each of which has a segment for the partition.
         maps: u32,
+        /// The dataset that the output goes to, if it goes to one.
+        output: Option<DatasetId>,
     },
     /// Make the output visible.
     Commit {
@@ -117,6 +150,10 @@ pub type Counters = BTreeMap<String, u64>;
 pub mod counters {
     /// Bytes of input that maps read.
     pub const MAP_INPUT_BYTES: &str = "map.input.bytes";
+    /// Of these, from blocks on the worker's own disk.
+    pub const MAP_INPUT_LOCAL_BYTES: &str = "map.input.local.bytes";
+    /// Of these, from blocks on other workers.
+    pub const MAP_INPUT_REMOTE_BYTES: &str = "map.input.remote.bytes";
     /// Records that maps read.
     pub const MAP_INPUT_RECORDS: &str = "map.input.records";
     /// Records that maps emitted, before merging.
@@ -164,6 +201,9 @@ pub enum Outcome {
     Reduced {
         /// What was written.
         output: PartOutput,
+        /// Its blocks in order, if the output goes to a dataset; at most
+        /// [`crate::limits::OUTPUT_BLOCKS_MAX`].
+        blocks: Vec<ReplicatedBlock>,
         /// Sums.
         counters: Counters,
     },

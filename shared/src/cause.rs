@@ -132,6 +132,14 @@ pub enum FailureCause {
         /// What happened.
         detail: String,
     },
+    /// Whoever has the input did not give it, for now.
+    #[error("input out of reach: {}: {detail}", shown(.path))]
+    InputUnreachable {
+        /// As the user wrote it.
+        path: String,
+        /// Who did not answer, and how often it was asked.
+        detail: String,
+    },
 }
 
 impl FailureCause {
@@ -156,7 +164,8 @@ impl FailureCause {
             | Self::WorkerCrashed
             | Self::DiskFull { .. }
             | Self::Storage { .. }
-            | Self::Internal { .. } => false,
+            | Self::Internal { .. }
+            | Self::InputUnreachable { .. } => false,
         }
     }
 
@@ -188,6 +197,9 @@ impl FailureCause {
             Self::JobTimeout { .. } => "raise --job-timeout or make the job smaller",
             Self::Internal { .. } => {
                 "please report this with the logs of the worker and the leader"
+            }
+            Self::InputUnreachable { .. } => {
+                "check that the workers reach whoever has the input, then submit again"
             }
         }
     }

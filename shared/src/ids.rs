@@ -147,12 +147,12 @@ impl FromStr for ClusterId {
             text: text.to_owned(),
             expected: "32 hexadecimal digits",
         };
-        if text.len() != 32 {
-            return Err(error());
-        }
+        // One text per id: capitals and `+` parse as numbers but are not ours.
         u128::from_str_radix(text, 16)
             .map(Self)
-            .map_err(|_| error())
+            .ok()
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(error)
     }
 }
 
@@ -416,6 +416,17 @@ mod tests {
             "",
         ] {
             assert!(text.parse::<AttemptId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cluster_id_has_one_text_form_only() {
+        let id = ClusterId(0xab << 100);
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        let signed = format!("+{}", &text[1..]);
+        for other in [text.to_uppercase(), signed, text[1..].to_owned()] {
+            assert!(other.parse::<ClusterId>().is_err(), "{other}");
         }
     }
 

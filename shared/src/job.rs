@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ParseIdError;
+use crate::dataset;
+use crate::ids::{JobId, ParseIdError};
 use crate::limits;
 
 /// Default number of partitions.
@@ -35,15 +36,35 @@ pub enum Visibility {
     Host(HostIdentity),
 }
 
-/// An input pattern: a path or a glob, absolute.
+/// An input pattern: a path or a glob, absolute, a dataset or a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputPattern {
-    /// Absolute path; `*`, `?` and `[...]` make it a glob unless such a file exists.
+    /// Absolute path; `*`, `?` and `[...]` make it a glob unless such a file
+    /// exists. Or `vivat://NAME`, or a URL, see [`is_url`]; these everyone sees.
     pub path: String,
     /// As the user wrote it; programs that print file names print this form.
     pub display: String,
     /// Who sees it.
     pub visibility: Visibility,
+}
+
+impl InputPattern {
+    /// The dataset that it names, if it does.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&str> {
+        self.path.strip_prefix(dataset::SCHEME)
+    }
+}
+
+/// Schemes of URLs that inputs are read from, and of those that outputs are
+/// written to as well.
+const SCHEMES_READ: [&str; 5] = ["http://", "https://", "s3://", "gs://", "az://"];
+const SCHEMES_WRITTEN: [&str; 3] = ["s3://", "gs://", "az://"];
+
+/// Whether an input is a URL that workers read by themselves.
+#[must_use]
+pub fn is_url(path: &str) -> bool {
+    SCHEMES_READ.iter().any(|scheme| path.starts_with(scheme))
 }
 
 /// Where a job's output goes.
@@ -58,6 +79,38 @@ pub enum OutputLocation {
         /// Who sees it.
         visibility: Visibility,
     },
+    /// A dataset.
+    Dataset {
+        /// Its name; none: the job's id.
+        name: Option<String>,
+    },
+    /// Objects below a prefix of an object store.
+    Objects {
+        /// `s3://BUCKET/PREFIX` and the like.
+        url: String,
+    },
+}
+
+impl OutputLocation {
+    /// As people read it; of a job that has an id.
+    #[must_use]
+    pub fn display(&self, job: JobId) -> String {
+        match self {
+            Self::Directory { display, .. } => display.clone(),
+            Self::Dataset { name: Some(name) } => format!("{}{name}", dataset::SCHEME),
+            Self::Dataset { name: None } => format!("{}{job}", dataset::SCHEME),
+            Self::Objects { url } => url.clone(),
+        }
+    }
+
+    /// The absolute path, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Directory { path, .. } => Some(path),
+            Self::Dataset { .. } | Self::Objects { .. } => None,
+        }
+    }
 }
 
 /// How bytes become records.
@@ -234,10 +287,9 @@ impl JobSpec {
             return fail("input", format!("1 to {} patterns", limits::INPUTS_MAX));
         }
         for input in &self.inputs {
-            check_path("input", &input.path)?;
+            check_input(input)?;
         }
-        let OutputLocation::Directory { path, .. } = &self.output;
-        check_path("output", path)?;
+        check_output(&self.output)?;
         if self.split_bytes == 0 {
             return fail("split_size", "at least 1 byte".to_owned());
         }
@@ -255,6 +307,47 @@ impl JobSpec {
         }
         Ok(())
     }
+}
+
+fn check_input(input: &InputPattern) -> Result<(), SpecError> {
+    if let Some(name) = input.dataset() {
+        return dataset::check_name("input", name);
+    }
+    if is_url(&input.path) {
+        return check_url("input", &input.path);
+    }
+    check_path("input", &input.path)
+}
+
+fn check_output(output: &OutputLocation) -> Result<(), SpecError> {
+    match output {
+        OutputLocation::Directory { path, .. } => check_path("output", path),
+        OutputLocation::Dataset { name: None } => Ok(()),
+        OutputLocation::Dataset { name: Some(name) } => dataset::check_name("output", name),
+        OutputLocation::Objects { url } => {
+            if SCHEMES_WRITTEN.iter().any(|scheme| url.starts_with(scheme)) {
+                return check_url("output", url);
+            }
+            Err(SpecError {
+                field: "output".to_owned(),
+                problem: format!("one of {}", SCHEMES_WRITTEN.join(", ")),
+            })
+        }
+    }
+}
+
+fn check_url(field: &str, url: &str) -> Result<(), SpecError> {
+    let fits = url.len() <= limits::PATH_BYTES_MAX;
+    if fits && !url.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(SpecError {
+        field: field.to_owned(),
+        problem: format!(
+            "a URL of at most {} bytes without control characters",
+            limits::PATH_BYTES_MAX
+        ),
+    })
 }
 
 fn check_path(field: &str, path: &str) -> Result<(), SpecError> {

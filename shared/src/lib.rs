@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod cause;
+pub mod dataset;
 pub mod ids;
 pub mod job;
 pub mod limits;

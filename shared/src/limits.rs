@@ -44,3 +44,19 @@ pub const STREAM_CHUNK_BYTES: usize = 256 * 1024;
 pub const KEY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A record of input; a longer one fails the attempt with `InvalidInput`.
 pub const RECORD_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// A name of a dataset or a value.
+pub const DATASET_NAME_BYTES_MAX: usize = 200;
+/// Replicas of a block.
+pub const REPLICAS_MAX: u8 = 10;
+/// Blocks of one dataset: a directory of these stands in the memory of every master.
+pub const BLOCKS_MAX: u32 = 1_000_000;
+/// Blocks in one command; with their holders well within an entry.
+pub const BLOCKS_APPENDED_MAX: usize = 512;
+/// Files of a dataset that are listed in the log; a longer list stands in blocks.
+pub const FILES_LISTED_MAX: usize = 64;
+/// Blocks that one reduce attempt may write: its report names them all.
+pub const OUTPUT_BLOCKS_MAX: usize = 1_024;
+/// A named value.
+pub const VALUE_BYTES_MAX: usize = 48 * 1024;
+/// Blocks in one page of a report or a listing.
+pub const BLOCKS_LISTED_MAX: usize = 1_000;

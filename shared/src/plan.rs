@@ -19,7 +19,7 @@ pub fn checksum(running: &mut u32, chunk: &PlanChunk) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::{InputFile, SplitRange};
+    use crate::attempt::{InputFile, InputOrigin, SplitRange};
 
     fn chunk(path: &str) -> PlanChunk {
         PlanChunk {
@@ -27,7 +27,7 @@ mod tests {
                 path: path.to_owned(),
                 display: path.to_owned(),
                 bytes: 10,
-                modified_ns: -1,
+                origin: InputOrigin::FileSystem { modified_ns: -1 },
             }],
             splits: vec![SplitRange {
                 file: 0,

@@ -183,7 +183,7 @@ fn wrong_usage_is_told_before_anything_starts() {
         vec!["run", "word-count", "in.txt", "--priority", "101"],
         vec!["run", "word-count", "in.txt", "-p", "no-equals-sign"],
         vec!["run", "word-count", "in.txt", "--format", "papyrus"],
-        vec!["submit", "word-count", "in.txt"],
+        vec!["submit", "word-count", "in.txt", "--output", "-"],
         vec!["job", "show", "papyrus"],
         vec!["nonsense"],
     ] {

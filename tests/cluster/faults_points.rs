@@ -51,6 +51,7 @@ const COMMIT_POINTS: [&str; 13] = [
     "output-sync",
     "old-delete",
 ];
+const BLOCK_POINT: &str = "block-serve";
 /// In this order, each once.
 const ACTIONS: [&str; 4] = ["error", "panic", "kill", "sleep"];
 
@@ -125,17 +126,24 @@ impl Bench {
         id.trim_end().to_owned()
     }
 
+    /// Starts workers again that ended; how many did.
+    fn restart_the_dead(&mut self) -> usize {
+        let mut deaths = 0;
+        for (start, worker) in self.starts.iter().zip(&mut self.workers) {
+            if worker.exit_status().is_some() {
+                deaths += 1;
+                *worker = start.spawn(&self.cluster);
+            }
+        }
+        deaths
+    }
+
     /// Starts workers again that ended, until the job does; how often that was.
     fn await_end(&mut self, id: &str, point: &str) -> (JobView, usize) {
         let deadline = Instant::now() + DEADLINE;
         let mut deaths = 0;
         loop {
-            for (start, worker) in self.starts.iter().zip(&mut self.workers) {
-                if worker.exit_status().is_some() {
-                    deaths += 1;
-                    *worker = start.spawn(&self.cluster);
-                }
-            }
+            deaths += self.restart_the_dead();
             let view = self.cluster.show(id);
             if let Some(view) = view.filter(JobView::is_final) {
                 return (view, deaths);
@@ -244,6 +252,36 @@ fn every_step_of_commit_may_fail_panic_or_kill_and_the_output_is_shown_once() {
     strike_all(Bench::start(MIB / 8, "32KiB"), &COMMIT_POINTS);
 }
 
+#[test]
+fn serving_a_block_may_fail_panic_or_kill_and_its_reader_gets_the_bytes() {
+    let mut bench = Bench::start(MIB, "1MiB");
+    let put = [
+        "data",
+        "put",
+        "words",
+        "words.txt",
+        "--block-size",
+        "200KiB",
+    ];
+    let output = bench.cluster.vivat(&put);
+    assert!(output.status.success(), "{}", describe(&output));
+    let words = fs::read(bench.cluster.path("words.txt")).expect("the test wrote it");
+    for action in ACTIONS {
+        let order = bench.orders.join(format!("{BLOCK_POINT}.1"));
+        fs::write(&order, action).expect("the directory is the test's");
+        let output = bench.cluster.vivat(&["data", "cat", "words"]);
+        assert!(output.status.success(), "{action}: {}", describe(&output));
+        assert!(output.stdout == words, "{action}: other bytes");
+        let struck = [format!("{BLOCK_POINT}.1.struck")];
+        assert_eq!(listing(&bench.orders), struck, "{action}");
+        fs::remove_file(bench.orders.join(&struck[0])).expect("it was listed");
+        if action == "kill" {
+            bench.restart_the_dead();
+        }
+    }
+    bench.cluster.assert_serves_another_job();
+}
+
 /// What stands in `point("...")` below a directory.
 fn points_in(dir: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).expect("the sources are here") {
@@ -264,7 +302,13 @@ fn no_place_in_the_sources_is_left_out() {
     for dir in ["worker/src", "worker/engine/src"] {
         points_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut found);
     }
-    let tried = [&MAP_POINTS[..], &REDUCE_POINTS, &COMMIT_POINTS].concat();
+    let tried = [
+        &MAP_POINTS[..],
+        &REDUCE_POINTS,
+        &COMMIT_POINTS,
+        &[BLOCK_POINT],
+    ]
+    .concat();
     let tried: BTreeSet<String> = tried.into_iter().map(str::to_owned).collect();
     assert_eq!(found, tried);
 }

@@ -6,6 +6,10 @@
 
 mod bad_input;
 mod config;
+mod data;
+mod data_faults;
+mod dataset_jobs;
+mod datasets;
 mod disk_load;
 mod disk_mounts;
 mod errors;

@@ -169,10 +169,22 @@ fn the_end_of_the_terminal_ends_dev_in_order_and_leaves_no_directory() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let temporary = dir.path().join("tmp");
     fs::create_dir(&temporary).expect("it is ours");
-    let mut command = command(dir.path());
+    // Whoever runs the tests may have told them to outlive their terminal, as
+    // nohup does, and dev would obey that.
+    let dev = command(dir.path());
+    let mut command = std::process::Command::new("env");
     command
+        .arg("--default-signal=HUP")
+        .arg(dev.get_program())
         .args(["dev", "--workers", "1", "--port", "0"])
+        .current_dir(dir.path())
         .env("TMPDIR", &temporary);
+    for (name, value) in dev.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let mut dev = Process::spawn("dev", command, &dir.path().join("dev.log"));
     let cluster = await_export(&mut dev);
     let pids = pids_of(dir.path(), &cluster);

@@ -22,7 +22,7 @@ const BOUNDARIES: [(&str, &[&str], &str); 2] = [
 ];
 
 /// Where an error may become `tonic::Status`: where messages come and go.
-const STATUS_EDGES: [&str; 10] = [
+const STATUS_EDGES: [&str; 11] = [
     "proto/",
     "master/src/bootstrap/",
     "master/src/grpc/",
@@ -30,6 +30,7 @@ const STATUS_EDGES: [&str; 10] = [
     "master/tests/",
     "shared/client/",
     "tests/system/src/client.rs",
+    "worker/src/blocks/",
     "worker/src/session/",
     "worker/src/shuffle/",
     "worker/tests/",

@@ -11,7 +11,13 @@ use vivat_programs::ProgramEntry;
 /// Default memory of one slot, in bytes: 256 MiB.
 pub const SLOT_MEMORY_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
-/// Where a worker serves its segments.
+/// Default time between two reports of all blocks.
+pub const BLOCK_REPORT_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+/// Default rate of reading in the background, 20 MiB a second: a tenth of what a
+/// disk gives, and a terabyte in 15 hours.
+pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 20 * 1024 * 1024;
+
+/// Where a worker serves its segments and blocks.
 #[derive(Debug)]
 pub enum Listen {
     /// An address to bind; port 0 takes a free one.
@@ -33,7 +39,17 @@ pub struct WorkerConfig {
     pub slots: u32,
     /// Bytes that the records of one attempt may take in memory.
     pub slot_memory_bytes: usize,
-    /// Where it serves segments.
+    /// Bytes that blocks of datasets may take on the disk. When nothing is said,
+    /// four fifths of what is free at the start and of what they take already:
+    /// the rest is for segments, spills and other users of the disk. Whatever is
+    /// said, 1 % of the file system stays free.
+    pub disk_bytes: Option<u64>,
+    /// How often it tells the leader of all blocks that it has: what single
+    /// messages failed to tell is mended after so long.
+    pub block_report_interval: Duration,
+    /// Bytes a second that are read to find copies that went bad; 0 reads none.
+    pub scrub_bytes_per_second: u64,
+    /// Where it serves segments and blocks.
     pub listen: Listen,
     /// The host name or address under which others reach it; the bound address
     /// when none is given.
@@ -63,6 +79,9 @@ impl WorkerConfig {
             cluster,
             slots: 1,
             slot_memory_bytes: SLOT_MEMORY_BYTES_DEFAULT,
+            disk_bytes: None,
+            block_report_interval: BLOCK_REPORT_INTERVAL_DEFAULT,
+            scrub_bytes_per_second: SCRUB_BYTES_PER_SECOND_DEFAULT,
             listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
             advertise_host: None,
             labels: BTreeMap::new(),

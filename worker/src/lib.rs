@@ -1,4 +1,4 @@
-//! The worker process: session, runner, shuffle, inputs and outputs.
+//! The worker process: session, runner, shuffle, blocks, inputs and outputs.
 //!
 //! A worker registers, pulls attempts, runs them on threads of their own,
 //! serves what its maps wrote, gathers what its reduces need, and reports until
@@ -6,11 +6,14 @@
 //! order or a new registration does. What is true of a job it does not know:
 //! the log decides which of its outcomes count.
 
+pub mod blocks;
 mod config;
 mod core;
+mod datasets;
 mod dir;
 pub mod formats;
 mod held;
+mod remote;
 mod runner;
 mod session;
 mod shuffle;
@@ -18,7 +21,12 @@ mod sink;
 mod source;
 mod worker;
 
-pub use config::{Listen, SLOT_MEMORY_BYTES_DEFAULT, WorkerConfig};
+pub use config::{
+    BLOCK_REPORT_INTERVAL_DEFAULT, Listen, SCRUB_BYTES_PER_SECOND_DEFAULT,
+    SLOT_MEMORY_BYTES_DEFAULT, WorkerConfig,
+};
 pub use dir::DirError;
-pub use source::list_inputs;
+pub use remote::display_url;
+pub use sink::objects::{ObjectResult, ReadError};
+pub use source::{UrlFile, UrlReader, list_inputs};
 pub use worker::{StartError, Worker, WorkerHandle};

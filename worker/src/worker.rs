@@ -1,6 +1,7 @@
 //! A worker from its start to its end: puts the parts together and owns them.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use vivat_client::{ClientOptions, LeaderClient};
-use vivat_ground::{Incoming, Listener, Threads, Transport};
+use vivat_ground::{Ground, Incoming, Listener, Threads, Transport};
+use vivat_proto::v1::block_service_server::BlockServiceServer;
 use vivat_proto::v1::segment_service_server::SegmentServiceServer;
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 use vivat_shared::limits::{MESSAGE_BYTES_MAX, SLOTS_MAX};
+use vivat_store::{ScrubDriver, StoreError};
 
+use crate::blocks::{self, BlockServer, Blocks, Footing};
 use crate::config::{Listen, WorkerConfig};
 use crate::core::Core;
 use crate::dir::{DirError, WorkerDir};
@@ -30,12 +34,27 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A connection whose other end vanished is noticed by this.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// Bytes on their way in over one connection: several blocks come over it, and
+/// one that waits for the disk is not to hold up the others.
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// The directory of blocks, below the worker's.
+const STORE_DIR: &str = "store";
+
 /// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Its directory cannot be used, or another process has it.
     #[error(transparent)]
     Dir(DirError),
+    /// The store of blocks below its directory cannot be used.
+    #[error("cannot open the blocks of datasets in {}", path.display())]
+    Blocks {
+        /// Where they lie.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
     /// The address is taken or not ours.
     #[error("cannot listen on {address}")]
     Listen {
@@ -56,7 +75,7 @@ pub enum StartError {
         /// What it may be.
         problem: String,
     },
-    /// No thread for a slot.
+    /// No thread for a slot or for reading in the background.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
 }
@@ -88,6 +107,7 @@ pub struct WorkerHandle {
     registered: watch::Receiver<Option<WorkerEpoch>>,
     core: Arc<Core>,
     shuffle: Arc<Shuffle>,
+    blocks: Blocks,
     grace: Duration,
     stop: CancellationToken,
     /// Why the session gave up, if it did.
@@ -95,6 +115,8 @@ pub struct WorkerHandle {
     /// The session's and the server's task.
     tasks: TaskTracker,
     threads: Vec<JoinHandle<()>>,
+    /// Reads blocks in the background; ends when it is dropped.
+    scrub: Option<ScrubDriver>,
 }
 
 impl Worker {
@@ -111,12 +133,9 @@ impl Worker {
     pub fn start(config: WorkerConfig) -> Result<WorkerHandle, StartError> {
         check(&config)?;
         let runtime = Handle::current();
-        let (threads, transport) = (config.ground.threads, config.ground.transport);
-        let dir = Arc::new(
-            WorkerDir::open(&config.dir)
-                .map_err(StartError::Dir)?
-                .on(threads),
-        );
+        let dir = open_dir(&config)?;
+        let (blocks, scrub) = open_blocks(&config, &runtime)?;
+        let transport = config.ground.transport.clone();
         let (cells, crashed) = dir.running().map_err(StartError::Dir)?;
         let (incoming, address) = listen(config.listen, config.advertise_host)?;
         let core = Arc::new(Core::new(config.slots));
@@ -133,6 +152,7 @@ impl Worker {
             dir: dir.clone(),
             leader: leader.clone(),
             shuffle: shuffle.clone(),
+            blocks: blocks.clone(),
             runtime,
             slots: config.slots,
             slot_memory_bytes: config.slot_memory_bytes,
@@ -141,10 +161,7 @@ impl Worker {
             fail_after: config.fail_after,
         }));
         let tasks = TaskTracker::new();
-        let threads = match threads {
-            Threads::Own => runner.start(config.slots).map_err(StartError::Thread)?,
-            Threads::Callers => start_slots_here(&runner, config.slots, config.pace, &tasks),
-        };
+        let threads = start_slots(&runner, &config.ground, (config.slots, config.pace), &tasks)?;
         let introduction = Introduction {
             uid: dir.uid().to_owned(),
             address: address.clone(),
@@ -154,17 +171,20 @@ impl Worker {
         };
         let (registered, watched) = watch::channel(None);
         let stop = CancellationToken::new();
-        let server = SegmentServer::new(dir.clone(), watched.clone());
+        let segments = SegmentServer::new(dir.clone(), watched.clone());
         let session = Session {
             core: core.clone(),
             dir,
             leader,
             runner,
             shuffle: shuffle.clone(),
+            blocks: blocks.clone(),
+            block_report_interval: config.block_report_interval,
             introduction,
             registered,
         };
-        tasks.spawn(serve(server, incoming, stop.clone()));
+        let servers = (segments, BlockServer::new(blocks.clone()));
+        tasks.spawn(serve(servers, incoming, stop.clone()));
         let (breaks, broke) = oneshot::channel();
         tasks.spawn(run(session, crashed, stop.clone(), breaks));
         tasks.close();
@@ -173,11 +193,13 @@ impl Worker {
             registered: watched,
             core,
             shuffle,
+            blocks,
             grace: config.shutdown_grace,
             broke,
             stop,
             tasks,
             threads,
+            scrub,
         })
     }
 }
@@ -193,6 +215,12 @@ impl WorkerHandle {
     #[must_use]
     pub fn registered(&self) -> watch::Receiver<Option<WorkerEpoch>> {
         self.registered.clone()
+    }
+
+    /// The blocks of datasets that it has.
+    #[must_use]
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     /// Waits until it ends by itself: when its directory belongs to another
@@ -225,7 +253,9 @@ impl WorkerHandle {
             tracing::warn!("a call under way does not end; it is left behind");
         }
         let threads = std::mem::take(&mut self.threads);
+        let scrub = self.scrub.take();
         let joined = tokio::task::spawn_blocking(move || {
+            drop(scrub);
             for thread in threads {
                 // A slot's panics are caught; nothing is to be told here.
                 let _ended = thread.join();
@@ -253,17 +283,51 @@ fn leader(cluster: Vec<String>, transport: &Transport) -> LeaderClient {
     LeaderClient::new(cluster, options)
 }
 
-/// Slots as tasks; there is no thread to wait for.
-fn start_slots_here(
+fn open_dir(config: &WorkerConfig) -> Result<Arc<WorkerDir>, StartError> {
+    let dir = WorkerDir::open(&config.dir).map_err(StartError::Dir)?;
+    Ok(Arc::new(dir.on(config.ground.threads)))
+}
+
+/// Nothing is read in the background where work is done on the callers' threads.
+fn open_blocks(
+    config: &WorkerConfig,
+    runtime: &Handle,
+) -> Result<(Blocks, Option<ScrubDriver>), StartError> {
+    let footing = Footing {
+        threads: config.ground.threads,
+        runtime: runtime.clone(),
+        transport: config.ground.transport.clone(),
+    };
+    let path = config.dir.join(STORE_DIR);
+    let blocks = Blocks::open(&path, config.disk_bytes, footing)
+        .map_err(|source| StartError::Blocks { path, source })?;
+    let scrub = match config.ground.threads {
+        Threads::Own if config.scrub_bytes_per_second > 0 => {
+            let store = blocks.store().clone();
+            let driver = ScrubDriver::start(store, config.scrub_bytes_per_second);
+            Some(driver.map_err(StartError::Thread)?)
+        }
+        Threads::Own | Threads::Callers => None,
+    };
+    Ok((blocks, scrub))
+}
+
+/// The threads to wait for; slots that are tasks have none.
+fn start_slots(
     runner: &Arc<Runner>,
-    count: u32,
-    pace: fn() -> Duration,
+    ground: &Ground,
+    (count, pace): (u32, fn() -> Duration),
     tasks: &TaskTracker,
-) -> Vec<JoinHandle<()>> {
-    for (kind, cell) in slots(count) {
-        tasks.spawn(runner.clone().run_slot_here(kind, cell, pace));
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    match ground.threads {
+        Threads::Own => runner.start(count).map_err(StartError::Thread),
+        Threads::Callers => {
+            for (kind, cell) in slots(count) {
+                tasks.spawn(runner.clone().run_slot_here(kind, cell, pace));
+            }
+            Ok(Vec::new())
+        }
     }
-    Vec::new()
 }
 
 fn check(config: &WorkerConfig) -> Result<(), StartError> {
@@ -279,6 +343,12 @@ fn check(config: &WorkerConfig) -> Result<(), StartError> {
             problem: format!("at least {SLOT_MEMORY_BYTES_MIN} bytes per slot"),
         });
     }
+    if config.block_report_interval < BLOCK_REPORT_INTERVAL_MIN {
+        return Err(StartError::Setting {
+            setting: "block report interval",
+            problem: format!("at least {} ms", BLOCK_REPORT_INTERVAL_MIN.as_millis()),
+        });
+    }
     if config.cluster.is_empty() {
         return Err(StartError::Setting {
             setting: "cluster",
@@ -287,6 +357,9 @@ fn check(config: &WorkerConfig) -> Result<(), StartError> {
     }
     Ok(())
 }
+
+/// Below it a worker would do little else.
+const BLOCK_REPORT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Below it an attempt would spill at every other record.
 const SLOT_MEMORY_BYTES_MIN: usize = 1024 * 1024;
@@ -315,15 +388,24 @@ fn listen(listen: Listen, host: Option<String>) -> Result<(Incoming, String), St
     Ok((incoming.map_err(StartError::Socket)?, address))
 }
 
-async fn serve(server: SegmentServer, incoming: Incoming, stop: CancellationToken) {
+async fn serve(
+    (segments, blocks): (SegmentServer, BlockServer),
+    incoming: Incoming,
+    stop: CancellationToken,
+) {
     // However it ends, the session ends with it, and the other way round.
     let _both = stop.clone().drop_guard();
-    let service = SegmentServiceServer::new(server)
+    let segments = SegmentServiceServer::new(segments)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let blocks = BlockServiceServer::new(blocks)
+        .max_decoding_message_size(blocks::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serving = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_service(service)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(segments)
+        .add_service(blocks)
         .serve_with_incoming(incoming);
     // Readers go elsewhere or come again: nothing is drained.
     tokio::select! {
@@ -341,7 +423,9 @@ async fn run(
     broke: oneshot::Sender<DirError>,
 ) {
     let _both = stop.clone().drop_guard();
+    let blocks = session.blocks.clone();
     tokio::select! {
+        never = blocks.delete_doomed() => match never {},
         error = session.run(crashed) => {
             // Whoever does not wait for the end does not ask for its reason.
             let _unheard = broke.send(error);

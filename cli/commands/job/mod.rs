@@ -5,12 +5,14 @@ mod wait;
 
 use serde_json::json;
 use vivat_client::LeaderClient;
+use vivat_shared::dataset::SCHEME;
 use vivat_shared::ids::JobId;
+use vivat_shared::job::is_url;
 
 use crate::app::App;
 use crate::args::Print;
 use crate::args::job::JobCommand;
-use crate::commands::output;
+use crate::commands::{data, output};
 use crate::failure::Failure;
 use crate::follow::verdict;
 use crate::table::{Sheet, number, text};
@@ -32,7 +34,11 @@ pub async fn job(app: &App, command: JobCommand) -> Result<(), Failure> {
         JobCommand::Output(job) => {
             let view = client.get_job(job.job).await?;
             verdict(&view)?;
-            output::print_parts(std::path::Path::new(&view.output_path))
+            match view.output.strip_prefix(SCHEME) {
+                Some(dataset) => data::cat(app, dataset).await,
+                None if is_url(&view.output) => output::print_objects(&view.output).await,
+                None => output::print_parts(std::path::Path::new(&view.output_path)),
+            }
         }
     }
 }

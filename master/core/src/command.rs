@@ -7,8 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk};
+use vivat_shared::dataset::{BlockSummary, DatasetFile, DatasetSpec, ReplicatedBlock};
 use vivat_shared::ids::{
-    AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, TaskId, WorkerEpoch, WorkerId,
+    AttemptId, BlockId, ClusterId, DatasetId, Epoch, JobId, NodeId, Seat, TaskId, WorkerEpoch,
+    WorkerId,
 };
 use vivat_shared::job::{HostIdentity, JobSpec, SpecError};
 use vivat_shared::size_code::SizeCode;
@@ -133,6 +135,16 @@ pub enum Command {
         worker: WorkerId,
         /// On or off.
         draining: bool,
+        /// Milliseconds of the cluster's age after which what still runs there is
+        /// taken away; none: it ends in its own time.
+        deadline_ms: Option<u64>,
+    },
+    /// Takes from a draining worker whose deadline passed what it was granted.
+    RevokeAttempts {
+        /// Who.
+        worker: WorkerEpoch,
+        /// The term of the leader that found it due; refused in a later one.
+        term: u64,
     },
     /// Grants attempts; each grant is verified on its own.
     AssignAttempts {
@@ -184,6 +196,113 @@ pub enum Command {
         /// The job; refused unless it ended.
         job: JobId,
     },
+    /// About datasets and values.
+    Data(DataCommand),
+}
+
+/// A transition of the directory or of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DataCommand {
+    /// Begins a dataset. The same key with the same specification gives the same
+    /// dataset, open or sealed.
+    OpenDataset {
+        /// Idempotency key, made by the client.
+        key: String,
+        /// What it is to be.
+        spec: DatasetSpec,
+    },
+    /// Blocks of an open dataset whose replicas were acknowledged after fsync.
+    AppendBlocks {
+        /// The dataset.
+        dataset: DatasetId,
+        /// Position of the first; what is there already must be the same.
+        first: u32,
+        /// In order. Holders are added to those of a block that is there.
+        blocks: Vec<ReplicatedBlock>,
+    },
+    /// Makes a dataset visible under its name, whole.
+    SealDataset {
+        /// The dataset.
+        dataset: DatasetId,
+        /// What it must consist of.
+        seal: DatasetSeal,
+    },
+    /// Gives up a dataset that is not sealed.
+    AbandonDataset {
+        /// The dataset.
+        dataset: DatasetId,
+        /// The term of the leader that asks; refused in a later one.
+        term: u64,
+    },
+    /// Takes a sealed dataset out of the directory. While a job that has not ended
+    /// reads it that is refused, or left to the end of the last one.
+    RemoveDataset {
+        /// Its name.
+        name: String,
+        /// Which one is meant: whoever repeats a removal does not remove what took
+        /// the name since.
+        dataset: DatasetId,
+        /// Its name goes at once, and its blocks with the last job that reads it.
+        when_unread: bool,
+    },
+    /// Copies that a worker has: it was told to make them, or reported them.
+    AddReplicas {
+        /// Who has them.
+        worker: WorkerEpoch,
+        /// What they are; those that do not agree with the directory are ignored.
+        blocks: Vec<BlockSummary>,
+    },
+    /// Copies that are gone, damaged, or more than are wanted.
+    DropReplicas {
+        /// Who had them.
+        worker: WorkerEpoch,
+        /// Which.
+        blocks: Vec<BlockId>,
+        /// Copies beyond those wanted: each is verified not to be needed (S15).
+        surplus: bool,
+    },
+    /// Writes a named value.
+    PutValue {
+        /// Idempotency key: the last writer's is kept, so that it is answered the
+        /// same when it repeats itself.
+        key: String,
+        /// Its name.
+        name: String,
+        /// At most [`vivat_shared::limits::VALUE_BYTES_MAX`].
+        value: Vec<u8>,
+        /// The version that must be there, 0: none must; none: any.
+        expect_version: Option<u64>,
+    },
+    /// Removes a named value.
+    RemoveValue {
+        /// Idempotency key.
+        key: String,
+        /// Its name.
+        name: String,
+        /// The version that must be there.
+        expect_version: Option<u64>,
+    },
+}
+
+/// What a sealed dataset consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetSeal {
+    /// Blocks in all.
+    pub blocks: u32,
+    /// Of these the last so many hold the list of files; 0: `files` is the list.
+    pub list_blocks: u32,
+    /// At most [`vivat_shared::limits::FILES_LISTED_MAX`].
+    pub files: Vec<DatasetFile>,
+    /// Files in all.
+    pub file_count: u64,
+    /// Bytes of all files; those of the blocks before the list must be as many.
+    pub bytes: u64,
+}
+
+impl From<DataCommand> for Command {
+    fn from(command: DataCommand) -> Self {
+        Self::Data(command)
+    }
 }
 
 /// A task for a worker.
@@ -209,6 +328,17 @@ pub enum Reply {
     },
     /// The worker and its new epoch.
     Registered(WorkerEpoch),
+    /// The dataset that a key made.
+    Dataset {
+        /// Which.
+        dataset: DatasetId,
+        /// Whether it is sealed.
+        sealed: bool,
+        /// Blocks recorded.
+        blocks: u32,
+    },
+    /// The value's version now.
+    Version(u64),
     /// One answer for each grant.
     Assigned(Vec<Result<AttemptId, Rejection>>),
     /// The command changed nothing.
@@ -246,6 +376,9 @@ pub enum Rejection {
     /// No such worker.
     #[error("no such worker: {0}")]
     UnknownWorker(WorkerId),
+    /// The worker does not drain, or has time yet.
+    #[error("{0} is not to be drained now")]
+    NotDrained(WorkerId),
     /// The job has ended.
     #[error("{0} has ended")]
     JobEnded(JobId),
@@ -282,6 +415,45 @@ pub enum Rejection {
     Limit {
         /// Which one, with its number.
         limit: String,
+    },
+    /// The name is taken.
+    #[error("there is a dataset `{name}`")]
+    DatasetExists {
+        /// The name.
+        name: String,
+    },
+    /// No such dataset; it may be removed, or given up.
+    #[error("no such dataset: {0}")]
+    UnknownDataset(DatasetId),
+    /// No sealed dataset of that name.
+    #[error("no such dataset: `{0}`")]
+    UnknownDatasetName(String),
+    /// A job reads it.
+    #[error("`{name}` is read by {job}")]
+    DatasetInUse {
+        /// Its name.
+        name: String,
+        /// One job that reads it.
+        job: JobId,
+    },
+    /// What was appended or sealed does not fit what is there.
+    #[error("{dataset}: {problem}")]
+    InvalidBlocks {
+        /// The dataset.
+        dataset: DatasetId,
+        /// What.
+        problem: String,
+    },
+    /// No such value.
+    #[error("no such value: `{0}`")]
+    UnknownValue(String),
+    /// Another version is there.
+    #[error("`{name}` has version {version}")]
+    VersionConflict {
+        /// Its name.
+        name: String,
+        /// Its version; 0: there is none.
+        version: u64,
     },
     /// The barrier names another cluster.
     #[error("this is cluster {current}")]
@@ -367,5 +539,12 @@ pub enum Event {
         map: AttemptId,
         /// Whom to probe.
         holder: WorkerEpoch,
+    },
+    /// A dataset was opened, appended to, sealed, given up or removed, or a block
+    /// of it got or lost a holder: what is known about its blocks is to be looked
+    /// up anew.
+    DatasetChanged {
+        /// Which.
+        dataset: DatasetId,
     },
 }

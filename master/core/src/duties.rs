@@ -4,7 +4,7 @@
 use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind, WorkerEpoch};
 
 use crate::limits::FINISHED_JOBS_MAX;
-use crate::state::{Round, State};
+use crate::state::{Round, State, Worker};
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +15,9 @@ pub struct Duties {
     pub suspects: Vec<(AttemptId, WorkerEpoch)>,
     /// Jobs whose time passed: `TimeOutJob`.
     pub timed_out: Vec<JobId>,
+    /// Draining workers whose deadline passed and that still run something:
+    /// `RevokeAttempts`.
+    pub revoke: Vec<WorkerEpoch>,
     /// Ended jobs beyond those that are kept, oldest first: `ForgetJob`.
     pub forget: Vec<JobId>,
 }
@@ -38,10 +41,17 @@ pub fn due(state: &State, age_ms: u64) -> Duties {
             known.is_some_and(|known| !state.is_past_recall(known))
         })
         .collect();
+    let revoke = state
+        .workers()
+        .filter(|worker| worker.is_registered() && worker.held() > 0)
+        .filter(|worker| worker.drained_by_age_ms.is_some_and(|by| by <= age_ms))
+        .map(Worker::current)
+        .collect();
     let beyond = state.ended.len().saturating_sub(FINISHED_JOBS_MAX);
     Duties {
         suspects,
         timed_out,
+        revoke,
         forget: state.ended.iter().take(beyond).copied().collect(),
     }
 }

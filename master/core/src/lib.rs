@@ -10,9 +10,11 @@
 pub mod age;
 pub mod apply;
 pub mod command;
+pub mod drain;
 pub mod duties;
 pub mod invariants;
 pub mod limits;
+pub mod placement;
 pub mod query;
 pub mod scheduler;
 pub mod snapshot;

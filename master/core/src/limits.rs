@@ -30,8 +30,27 @@ pub const EARLY_REDUCES_PER_SLOT: u32 = 2;
 /// reads and checks them all first, some gigabytes from a disk; its first pull
 /// says that it is done and ends the wait, so the bound is for one that hangs.
 pub const RESTORE_GRACE_MS: u64 = 10_000;
+/// Milliseconds since a job's last map that went to a worker with its block,
+/// after which maps go elsewhere. Workers hold work for two seconds: one that is
+/// asked for more by then has come to the end of it.
+pub const LOCALITY_WAIT_MS: u64 = 3_000;
 /// Healthy probes of a suspected segment before its reader is to blame, and as
 /// many again before the word of a second worker counts against it.
 pub const HEALTHY_PROBES_MAX: u8 = 2;
 /// The chained hash is published at multiples of this many entries.
 pub const HASH_POINT_ENTRIES: u64 = 64;
+/// Datasets, open and sealed, and outputs that jobs write.
+pub const DATASETS_MAX: usize = 100_000;
+/// Datasets that are being written: each has a client behind it.
+pub const DATASETS_OPEN_MAX: usize = 1_000;
+/// Blocks of all datasets and outputs: some 80 bytes each in the memory of every master.
+pub const DIRECTORY_BLOCKS_MAX: u64 = 4_000_000;
+/// Bytes of a block, which may be one long record: far above what a worker
+/// writes, and so few that the sum over a dataset's blocks fits 64 bits.
+pub const BLOCK_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+/// Named values.
+pub const VALUES_MAX: usize = 100_000;
+/// Bytes of all named values, names included.
+pub const VALUES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Writes of values whose answers are kept for a writer that repeats itself.
+pub const VALUE_ANSWERS_MAX: usize = 4_096;

@@ -2,13 +2,17 @@
 //! what they hold against what is granted to them, where segments are.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use vivat_shared::attempt::{Assignment, CommittedPart, SegmentLocation, Work};
-use vivat_shared::ids::{AttemptId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch};
+use vivat_shared::attempt::{Assignment, CommittedPart, InputOrigin, SegmentLocation, Work};
+use vivat_shared::dataset::{Holder, LocatedBlock};
+use vivat_shared::ids::{
+    AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
+};
 use vivat_shared::job::JobSpec;
 use vivat_shared::size_code::SizeCode;
 
-use crate::state::{Active, Job, Round, State};
+use crate::state::{Active, Dataset, Job, Round, State};
 
 /// How a worker's attempts differ from those granted to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,7 +26,8 @@ pub struct Reconciliation {
 /// What the worker of a granted attempt is given; none when it is not granted.
 #[must_use]
 pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
-    let active = state.job(attempt.job())?.active()?;
+    let job = state.job(attempt.job())?;
+    let active = job.active()?;
     let TaskId { kind, index, .. } = attempt.task;
     let granted = active
         .table(attempt.task)?
@@ -34,10 +39,13 @@ pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
     }
     let round = active.round();
     let work = match kind {
-        TaskKind::Plan => Work::Plan,
-        TaskKind::Map => map_work(round, index)?,
+        TaskKind::Plan => Work::Plan {
+            datasets: job.datasets.clone(),
+        },
+        TaskKind::Map => map_work(state, round, index)?,
         TaskKind::Reduce => Work::Reduce {
             maps: round.maps.len(),
+            output: active.output.as_ref().map(|output| output.dataset),
         },
         TaskKind::Close => return None,
         TaskKind::Commit => commit_work(active)?,
@@ -45,15 +53,96 @@ pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
     Some(Assignment { attempt, work })
 }
 
-fn map_work(round: &Round, index: u32) -> Option<Work> {
+fn map_work(state: &State, round: &Round, index: u32) -> Option<Work> {
     let plan = round.plan.as_ref()?;
     let split = *plan.splits.get(index as usize)?;
     let file = plan.files.get(split.file as usize)?.clone();
+    let (blocks, blocks_start) = match file.origin {
+        InputOrigin::Dataset { dataset, start } => {
+            // The last record of a split goes on behind its end, in the next block
+            // when the split ends with a block.
+            let end = split.offset.saturating_add(split.bytes).saturating_add(1);
+            let range = start + split.offset..start + end.min(file.bytes);
+            locate_range(state, dataset, range)
+        }
+        InputOrigin::FileSystem { .. } | InputOrigin::Remote { .. } => (Vec::new(), 0),
+    };
     Some(Work::Map {
         file,
         split,
         splits: round.maps.len(),
+        blocks,
+        blocks_start,
     })
+}
+
+/// The blocks that a range of a dataset's bytes lies in, and where the first of
+/// them begins.
+#[must_use]
+pub fn locate_range(
+    state: &State,
+    dataset: DatasetId,
+    range: Range<u64>,
+) -> (Vec<LocatedBlock>, u64) {
+    let Some(known) = state.directory().get(dataset) else {
+        return (Vec::new(), 0);
+    };
+    let positions = known.blocks.spanning(range.start, range.end);
+    let start = known.blocks.bytes_before(positions.start);
+    let located = positions.filter_map(|position| locate_block(state, known, position));
+    (located.collect(), start)
+}
+
+/// The block at a position of a dataset, and who can be asked for it now.
+#[must_use]
+pub fn locate_block(state: &State, dataset: &Dataset, position: u32) -> Option<LocatedBlock> {
+    let row = dataset.blocks.rows().get(position as usize)?;
+    let holders = row
+        .workers
+        .iter()
+        .filter_map(|worker| state.worker(*worker))
+        .filter(|worker| worker.is_registered())
+        .map(|worker| Holder {
+            worker: worker.id,
+            address: worker.info.address.clone(),
+        });
+    Some(LocatedBlock {
+        summary: dataset.blocks.summary(dataset.id, position)?,
+        holders: holders.collect(),
+    })
+}
+
+/// How many of a block's holders count towards what is wanted: those that are
+/// registered and will stay.
+#[must_use]
+pub fn lasting_holders(state: &State, workers: &[WorkerId]) -> usize {
+    workers
+        .iter()
+        .filter_map(|worker| state.worker(*worker))
+        .filter(|worker| worker.accepts_work())
+        .count()
+}
+
+/// Whether a worker's copy of a block can go, because there are enough others.
+#[must_use]
+pub fn is_surplus(state: &State, block: BlockId, worker: WorkerId) -> bool {
+    let Some(known) = state.directory().get(block.dataset) else {
+        return false;
+    };
+    let others: Vec<WorkerId> = known
+        .blocks
+        .position(block.index)
+        .and_then(|position| known.blocks.rows().get(position as usize))
+        .map(|row| {
+            row.workers
+                .iter()
+                .copied()
+                .filter(|holder| *holder != worker)
+        })
+        .into_iter()
+        .flatten()
+        .collect();
+    known.sealed.is_some() && lasting_holders(state, &others) >= usize::from(known.spec.replicas)
 }
 
 fn commit_work(active: &Active) -> Option<Work> {

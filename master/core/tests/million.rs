@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vivat_core::command::{Applied, Command, Grant, LeaderRecord, Proposal, Reply, WorkerInfo};
 use vivat_core::{State, apply, snapshot};
-use vivat_shared::attempt::{InputFile, Outcome, PlanChunk, SplitRange};
+use vivat_shared::attempt::{InputFile, InputOrigin, Outcome, PlanChunk, SplitRange};
 use vivat_shared::ids::{
     AttemptId, ClusterId, JobId, NodeId, RoundId, Seat, TaskId, TaskKind, WorkerEpoch,
 };
@@ -139,7 +139,7 @@ fn plan(state: &mut State, worker: WorkerEpoch) {
             path: "/in".to_owned(),
             display: "in".to_owned(),
             bytes: u64::from(TASKS),
-            modified_ns: 0,
+            origin: InputOrigin::FileSystem { modified_ns: 0 },
         };
         let content = PlanChunk {
             files: (chunk == 0).then_some(file).into_iter().collect(),

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
-use vivat_core::view;
+use vivat_core::command::Command;
+use vivat_core::{drain, view};
 use vivat_proto::convert::view::worker_to_wire;
 use vivat_proto::v1;
 use vivat_proto::v1::cluster_service_server::ClusterService;
-use vivat_shared::ids::Seat;
+use vivat_shared::ids::{Seat, WorkerEpoch, WorkerId};
+use vivat_shared::view::WorkerState;
 
 use super::{Services, status};
 use crate::http::{job_counts, worker_counts};
@@ -58,7 +60,7 @@ impl ClusterService for Services {
         _request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
         let leader = self.leader()?;
-        let silences = leader.silences();
+        let (silences, disks) = (leader.silences(), leader.disks());
         let workers = leader
             .read_decided(|state, _| {
                 view::workers(state)
@@ -70,7 +72,23 @@ impl ClusterService for Services {
                         view.last_heartbeat_ms = silences
                             .get(&view.worker_id)
                             .map(|silence| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX));
-                        worker_to_wire(view, host.unwrap_or_default())
+                        let left = drain::left(
+                            state,
+                            WorkerEpoch {
+                                worker: view.worker_id,
+                                epoch: view.epoch,
+                            },
+                        );
+                        let disk = disks.get(&view.worker_id);
+                        v1::Worker {
+                            attempts_held: left.attempts,
+                            blocks_only_here: left.blocks,
+                            segments_needed: left.segments,
+                            may_go: view.state == WorkerState::Draining && left.is_nothing(),
+                            disk_bytes: disk.map_or(0, |disk| disk.bytes),
+                            disk_used_bytes: disk.map_or(0, |disk| disk.used),
+                            ..worker_to_wire(view, host.unwrap_or_default())
+                        }
                     })
                     .collect()
             })
@@ -93,6 +111,31 @@ impl ClusterService for Services {
         tracing::info!(seat = %seat, "leadership handed over");
         let leader_seat = seat.0;
         Ok(Response::new(v1::TransferLeaderResponse { leader_seat }))
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<v1::DrainWorkerRequest>,
+    ) -> Result<Response<v1::DrainWorkerResponse>, Status> {
+        let request = request.into_inner();
+        let command = Command::DrainWorker {
+            worker: WorkerId(request.worker),
+            draining: request.draining,
+            deadline_ms: (request.deadline_ms > 0).then_some(request.deadline_ms),
+        };
+        let leader = self.leader()?;
+        leader
+            .propose_for_client(command)
+            .await
+            .map_err(|error| self.status(error))?;
+        // What only it has is to be copied; or it may take copies again.
+        leader.look_at_blocks();
+        tracing::info!(
+            worker_id = request.worker,
+            draining = request.draining,
+            "drain"
+        );
+        Ok(Response::new(v1::DrainWorkerResponse {}))
     }
 
     async fn commit_noop(

@@ -1,12 +1,14 @@
-//! The gRPC edge of a master: jobs, cluster and workers on one listener.
+//! The gRPC edge of a master: jobs, data, cluster and workers on one listener.
 //!
 //! Messages become domain types here and nowhere deeper, and errors become
 //! codes and typed details. Nothing is decided at this edge: a service asks the
 //! gate for the leader, hands it the request and translates the answer.
 
 mod cluster;
+mod data;
 mod jobs;
 mod status;
+mod values;
 mod workers;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +22,9 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use vivat_ground::Listener;
 use vivat_proto::FILE_DESCRIPTOR_SET;
 use vivat_proto::v1::cluster_service_server::ClusterServiceServer;
+use vivat_proto::v1::data_service_server::DataServiceServer;
 use vivat_proto::v1::job_service_server::JobServiceServer;
+use vivat_proto::v1::value_service_server::ValueServiceServer;
 use vivat_proto::v1::worker_service_server::WorkerServiceServer;
 use vivat_shared::ids::{ClusterId, Seat};
 use vivat_shared::limits::MESSAGE_BYTES_MAX;
@@ -114,6 +118,12 @@ pub(crate) async fn serve(
     let cluster = ClusterServiceServer::new(services.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let data = DataServiceServer::new(services.clone())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let values = ValueServiceServer::new(services.clone())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let workers = WorkerServiceServer::new(services)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -127,6 +137,8 @@ pub(crate) async fn serve(
         .add_service(jobs)
         .add_service(cluster)
         .add_service(workers)
+        .add_service(data)
+        .add_service(values)
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled())
         .await;
     reporting.abort();

@@ -80,12 +80,74 @@ fn rejected(rejection: Rejection) -> Status {
             Code::FailedPrecondition,
             Kind::StaleEpoch(v1::StaleEpoch {}),
         ),
+        Rejection::DatasetExists { .. }
+        | Rejection::UnknownDataset(_)
+        | Rejection::UnknownDatasetName(_)
+        | Rejection::DatasetInUse { .. }
+        | Rejection::InvalidBlocks { .. }
+        | Rejection::UnknownValue(_)
+        | Rejection::VersionConflict { .. } => rejected_data(&message, rejection),
         Rejection::StaleAttempt { .. } | Rejection::NotGrantable(_) => Status::not_found(message),
         Rejection::InvalidPlan { .. } => Status::invalid_argument(message),
         Rejection::JobNotEnded(_)
+        | Rejection::NotDrained(_)
         | Rejection::StaleTerm { .. }
         | Rejection::OtherCluster { .. } => Status::failed_precondition(message),
     }
+}
+
+/// What a client asked of datasets and values cannot be.
+fn rejected_data(message: &str, rejection: Rejection) -> Status {
+    let (code, kind) = match rejection {
+        Rejection::DatasetExists { name } => {
+            let exists = v1::DatasetExists { name };
+            (Code::AlreadyExists, Kind::DatasetExists(exists))
+        }
+        Rejection::UnknownDataset(dataset) => {
+            let unknown = v1::UnknownDataset {
+                name: String::new(),
+                dataset: dataset.0,
+            };
+            (Code::NotFound, Kind::UnknownDataset(unknown))
+        }
+        Rejection::UnknownDatasetName(name) => {
+            let unknown = v1::UnknownDataset { name, dataset: 0 };
+            (Code::NotFound, Kind::UnknownDataset(unknown))
+        }
+        Rejection::DatasetInUse { name, job } => {
+            let used = v1::DatasetInUse { name, job: job.0 };
+            (Code::FailedPrecondition, Kind::DatasetInUse(used))
+        }
+        Rejection::InvalidBlocks { dataset, problem } => {
+            let dataset = dataset.0;
+            let invalid = v1::InvalidBlocks { dataset, problem };
+            (Code::FailedPrecondition, Kind::InvalidBlocks(invalid))
+        }
+        Rejection::UnknownValue(name) => {
+            let unknown = v1::UnknownValue { name };
+            (Code::NotFound, Kind::UnknownValue(unknown))
+        }
+        Rejection::VersionConflict { name, version } => {
+            let conflict = v1::VersionConflict { name, version };
+            (Code::FailedPrecondition, Kind::VersionConflict(conflict))
+        }
+        other @ (Rejection::StaleTerm { .. }
+        | Rejection::StaleEpoch { .. }
+        | Rejection::StaleAttempt { .. }
+        | Rejection::UnknownJob(_)
+        | Rejection::UnknownWorker(_)
+        | Rejection::JobEnded(_)
+        | Rejection::JobNotEnded(_)
+        | Rejection::NotDrained(_)
+        | Rejection::TooLate(_)
+        | Rejection::KeyConflict { .. }
+        | Rejection::InvalidSpec(_)
+        | Rejection::NotGrantable(_)
+        | Rejection::InvalidPlan { .. }
+        | Rejection::Limit { .. }
+        | Rejection::OtherCluster { .. }) => return rejected(other),
+    };
+    status(code, message, kind)
 }
 
 /// "Not leader", with where to go if that is known.

@@ -14,11 +14,12 @@ use vivat_proto::v1;
 use vivat_proto::v1::worker_service_server::WorkerService;
 use vivat_shared::attempt::{AttemptFailure, FetchFailure, Outcome};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch};
+use vivat_shared::ids::{AttemptId, DatasetId, JobId, WorkerEpoch};
 use vivat_shared::job::HostIdentity;
 
 use super::Services;
 use super::jobs::unexpected;
+use crate::leader::data::DiskFigures;
 use crate::leader::{Delivery, Progress, PullRequest, SegmentsUpdate};
 
 /// Held segments of one command: with 4,096 partitions each they are cut again
@@ -130,9 +131,20 @@ impl WorkerService for Services {
             .heartbeat(worker, &held, progress)
             .map_err(|error| self.status(error))?;
         let ended = leader.ended(request.jobs.into_iter().map(JobId));
+        if request.disk_bytes > 0 {
+            leader.note_disk(
+                worker.worker,
+                DiskFigures {
+                    bytes: request.disk_bytes,
+                    used: request.disk_used_bytes,
+                },
+            );
+        }
+        let gone = leader.gone(request.datasets.into_iter().map(DatasetId));
         Ok(Response::new(v1::HeartbeatResponse {
             kill: to_wire(kill),
             ended_jobs: ended.into_iter().map(|job| job.0).collect(),
+            gone_datasets: gone.into_iter().map(|dataset| dataset.0).collect(),
         }))
     }
 
@@ -205,7 +217,7 @@ impl WorkerService for Services {
             attempt: required(request.attempt, "attempt")?.try_into()?,
             worker,
             chunk: request.chunk,
-            content: chunk_from_wire(request.files, request.splits),
+            content: chunk_from_wire(request.files, request.splits)?,
         };
         leader
             .propose_one(command)
@@ -286,7 +298,7 @@ fn read_report(
     Ok((attempt, Outcome::Failed(failure)))
 }
 
-fn worker_of(worker: Option<v1::WorkerEpoch>) -> Result<WorkerEpoch, WireError> {
+pub(super) fn worker_of(worker: Option<v1::WorkerEpoch>) -> Result<WorkerEpoch, WireError> {
     Ok(required(worker, "worker")?.into())
 }
 

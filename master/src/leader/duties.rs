@@ -35,11 +35,16 @@ pub(super) async fn run(leader: Arc<Leader>) {
         for suspect in due.suspects {
             leader.investigate(&probing, suspect);
         }
+        leader.empty_draining();
         let jobs = (due
             .timed_out
             .into_iter()
             .map(|job| Command::TimeOutJob { job }))
         .chain(due.forget.into_iter().map(|job| Command::ForgetJob { job }))
+        .chain(due.revoke.into_iter().map(|worker| {
+            let term = leader.term;
+            Command::RevokeAttempts { worker, term }
+        }))
         .take(JOBS_MAX)
         .collect::<Vec<_>>();
         if !jobs.is_empty()

@@ -60,6 +60,14 @@ impl From<Rejection> for LeaderError {
             | Rejection::NotGrantable(_)
             | Rejection::InvalidPlan { .. }
             | Rejection::Limit { .. }
+            | Rejection::DatasetExists { .. }
+            | Rejection::UnknownDataset(_)
+            | Rejection::UnknownDatasetName(_)
+            | Rejection::DatasetInUse { .. }
+            | Rejection::InvalidBlocks { .. }
+            | Rejection::UnknownValue(_)
+            | Rejection::VersionConflict { .. }
+            | Rejection::NotDrained(_)
             | Rejection::OtherCluster { .. }) => Self::Rejected(other),
         }
     }

@@ -204,6 +204,7 @@ impl Lifecycle {
             segment_streams: Arc::new(Semaphore::new(SEGMENT_STREAMS_MAX)),
             job_streams: Arc::new(Semaphore::new(JOB_STREAMS_MAX)),
             noops: Arc::new(Semaphore::new(NOOPS_MAX)),
+            data: super::data::Desk::default(),
             alarm: Alarm::default(),
         });
         leader.run_part(pump.run(leader.closed.clone()));
@@ -211,6 +212,7 @@ impl Lifecycle {
         leader.run_part(liveness::run(Arc::clone(&leader)));
         leader.run_part(scheduling::run(Arc::clone(&leader)));
         leader.run_part(duties::run(Arc::clone(&leader)));
+        leader.run_part(super::data::run(Arc::clone(&leader)));
         leader.run_part(yielding::run(Arc::clone(&leader)));
         Ok(leader)
     }

@@ -13,6 +13,7 @@
 //! wrong or late and waste a proposal, but it cannot break a rule.
 
 mod alarm;
+pub(crate) mod data;
 mod duties;
 pub mod error;
 pub mod gate;
@@ -103,6 +104,7 @@ pub struct Leader {
     segment_streams: Arc<Semaphore>,
     job_streams: Arc<Semaphore>,
     noops: Arc<Semaphore>,
+    data: data::Desk,
     alarm: Alarm,
 }
 
@@ -339,7 +341,12 @@ fn only(mut replies: Vec<Reply>) -> Result<Reply, LeaderError> {
     match replies.pop() {
         Some(Reply::Rejected(rejection)) => Err(rejection.into()),
         Some(
-            reply @ (Reply::Done | Reply::Job { .. } | Reply::Registered(_) | Reply::Assigned(_)),
+            reply @ (Reply::Done
+            | Reply::Job { .. }
+            | Reply::Registered(_)
+            | Reply::Dataset { .. }
+            | Reply::Version(_)
+            | Reply::Assigned(_)),
         ) => Ok(reply),
         None => Err(LeaderError::OutcomeUnknown),
     }

@@ -152,7 +152,7 @@ fn delivery(state: &State, worker: WorkerEpoch, held: &[AttemptId]) -> Delivery 
 
 fn assignment_bytes(assignment: &Assignment) -> usize {
     let work = match &assignment.work {
-        Work::Plan | Work::Reduce { .. } => 0,
+        Work::Plan { .. } | Work::Reduce { .. } => 0,
         Work::Map { file, .. } => file.path.len() + file.display.len(),
         Work::Commit { parts, .. } => parts.len() * PART_BYTES,
     };

@@ -57,10 +57,14 @@ impl Leader {
                     self.metrics.attempts_finished(accepted).inc();
                     schedule = true;
                 }
-                Event::WorkerRegistered { worker } => self.welcome(worker),
+                Event::WorkerRegistered { worker } => {
+                    self.welcome(worker);
+                    self.data.look_at_all();
+                }
                 Event::WorkerExpired { worker, .. } => {
                     self.metrics.workers_expired.inc();
                     self.sessions().finish(worker);
+                    self.data.look_at_all();
                     schedule = true;
                 }
                 Event::JobChanged { .. }
@@ -69,6 +73,7 @@ impl Leader {
                 | Event::SegmentsLocated { .. }
                 | Event::SegmentsLost { .. } => schedule = true,
                 Event::SegmentSuspected { .. } => self.wake_duties.notify_one(),
+                Event::DatasetChanged { dataset } => self.data.look_at(dataset),
                 Event::TermOpened { .. } => {}
             }
         }
@@ -94,6 +99,7 @@ impl Leader {
         });
         self.sessions()
             .refresh(&live, &gone, tokio::time::Instant::now());
+        self.data.look_at_all();
         self.wake_scheduler.notify_one();
         self.wake_duties.notify_one();
     }

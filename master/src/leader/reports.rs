@@ -42,6 +42,16 @@ impl Leader {
             attempts.push(attempt);
             commands.push(within_an_entry(attempt, worker, outcome));
         }
+        for command in &commands {
+            if let Command::FinishAttempt {
+                outcome: Outcome::Reduced { blocks, .. },
+                ..
+            } = command
+                && let Some(block) = blocks.first()
+            {
+                self.data.note_recorded(block.summary.id.dataset);
+            }
+        }
         let replies = self.propose(commands).await?;
         self.sessions().note_reported(worker, &attempts);
         let mut verdicts = Vec::with_capacity(attempts.len());
@@ -54,6 +64,8 @@ impl Leader {
                 Reply::Rejected(_)
                 | Reply::Job { .. }
                 | Reply::Registered(_)
+                | Reply::Dataset { .. }
+                | Reply::Version(_)
                 | Reply::Assigned(_) => self
                     .raft
                     .read(|state| has_the_outcome(state, worker, attempt)),

@@ -81,9 +81,14 @@ impl Leader {
                 }
                 Ok(())
             }
-            Ok(Reply::Done | Reply::Job { .. } | Reply::Registered(_) | Reply::Rejected(_)) => {
-                Ok(())
-            }
+            Ok(
+                Reply::Done
+                | Reply::Job { .. }
+                | Reply::Registered(_)
+                | Reply::Dataset { .. }
+                | Reply::Version(_)
+                | Reply::Rejected(_),
+            ) => Ok(()),
             Err(error) => {
                 tracing::debug!(term = self.term, error = %error, "grants not committed");
                 Err(error)

@@ -92,8 +92,8 @@ fn maps_of(state: &State, worker: WorkerEpoch, reducer: AttemptId) -> Option<u32
         return None;
     }
     match vivat_core::assignment(state, reducer)?.work {
-        Work::Reduce { maps } => Some(maps),
-        Work::Plan | Work::Map { .. } | Work::Commit { .. } => None,
+        Work::Reduce { maps, .. } => Some(maps),
+        Work::Plan { .. } | Work::Map { .. } | Work::Commit { .. } => None,
     }
 }
 
@@ -215,7 +215,8 @@ impl Stream {
                 | Event::WorkerRegistered { .. }
                 | Event::AttemptGranted { .. }
                 | Event::TaskIdle { .. }
-                | Event::SegmentSuspected { .. } => {}
+                | Event::SegmentSuspected { .. }
+                | Event::DatasetChanged { .. } => {}
             }
         }
     }

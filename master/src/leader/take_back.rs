@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vivat_core::State;
+use vivat_core::state::Worker;
 use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
 
 use super::Leader;
@@ -56,6 +57,36 @@ impl Leader {
             self.metrics.taken_back.inc_by(attempts.len() as u64);
             self.sessions().order_take_back(worker, &attempts, now);
             self.poke(worker);
+        }
+    }
+}
+
+impl Leader {
+    /// Asks draining workers for all that has not started there.
+    pub(super) fn empty_draining(&self) {
+        let draining = self.raft.read(|state| {
+            let drains = |worker: &&Worker| worker.is_registered() && !worker.accepts_work();
+            let workers = state.workers().filter(drains);
+            workers.map(Worker::current).collect::<Vec<_>>()
+        });
+        let now = Instant::now();
+        let (Some(since), false) = (now.checked_sub(PAUSE), draining.is_empty()) else {
+            return;
+        };
+        let holders = self.sessions().holders(since);
+        for Holder {
+            worker,
+            not_started,
+        } in holders
+        {
+            let attempts: Vec<AttemptId> = not_started
+                .into_iter()
+                .filter(|attempt| !attempt.task.kind.is_control())
+                .collect();
+            if draining.contains(&worker) && !attempts.is_empty() {
+                self.sessions().order_take_back(worker, &attempts, now);
+                self.poke(worker);
+            }
         }
     }
 }

@@ -199,6 +199,6 @@ fn concerns(event: &Event, job: JobId) -> bool {
         | Event::SegmentsLost { map }
         | Event::SegmentSuspected { map, .. } => map.job() == job,
         Event::WorkerRegistered { .. } | Event::WorkerExpired { .. } => true,
-        Event::TermOpened { .. } => false,
+        Event::TermOpened { .. } | Event::DatasetChanged { .. } => false,
     }
 }

@@ -100,6 +100,24 @@ impl RaftLogReader<TypeConfig> for RaftLog {
         self.read(start..end).await
     }
 
+    /// What replication sends. Entries that were purged after it decided to send
+    /// them leave a hole at the front, and what is behind a hole must not go out: it
+    /// would stand after the wrong entry. Given nothing, openraft sends a heartbeat,
+    /// and then a snapshot.
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let entries = self.read(start..end).await?;
+        let begins = entries.first().map(|entry| entry.log_id.index);
+        Ok(if begins == Some(start) {
+            entries
+        } else {
+            Vec::new()
+        })
+    }
+
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         self.read_meta(MetaKey::Vote)
     }

@@ -6,8 +6,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::StorageError;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::testing::blank_ent;
 use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::{RaftLogReader, StorageError};
 use tempfile::TempDir;
 use vivat_ground::{Ground, Threads};
 use vivat_shared::ids::Seat;
@@ -15,7 +17,7 @@ use vivat_shared::ids::Seat;
 use super::api::FatalReason;
 use super::log::RaftLog;
 use super::machine::{Machine, Shared};
-use super::types::{Payload, TypeConfig};
+use super::types::{Entry, Payload, TypeConfig};
 use super::{Node, NodeConfig, RaftLimits, Timing};
 use crate::storage::memory_log::SyncMode;
 use crate::storage::{LogStore, MemoryLog, SledLog, SnapshotFiles};
@@ -57,6 +59,26 @@ async fn log_on_sled_passes_the_suite_of_openraft() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_in_memory_passes_the_suite_of_openraft() {
     Suite::test_all(InMemory).await.unwrap();
+}
+
+#[tokio::test]
+async fn replication_is_given_nothing_from_behind_what_was_purged() {
+    let mut log = RaftLog::new(Arc::new(MemoryLog::new(SyncMode::AtOnce)));
+    let entries = (1..=10).map(|index| blank_ent::<TypeConfig>(1, 0, index));
+    log.blocking_append(entries).await.unwrap();
+    let purged = log.try_get_log_entries(5..6).await.unwrap()[0].log_id;
+    log.purge(purged).await.unwrap();
+    let indexes = |entries: Vec<Entry>| {
+        let index = |entry: &Entry| entry.log_id.index;
+        entries.iter().map(index).collect::<Vec<_>>()
+    };
+    let behind = log.limited_get_log_entries(3, 8).await.unwrap();
+    assert_eq!(indexes(behind), []);
+    let there = log.limited_get_log_entries(6, 8).await.unwrap();
+    assert_eq!(indexes(there), [6, 7]);
+    // To whoever asks what there is it is told.
+    let rest = log.try_get_log_entries(3..8).await.unwrap();
+    assert_eq!(indexes(rest), [6, 7]);
 }
 
 async fn lone_node(dir: &TempDir) -> Node {

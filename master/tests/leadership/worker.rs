@@ -11,7 +11,7 @@ use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
 use vivat_proto::v1::worker_service_client::WorkerServiceClient;
 use vivat_shared::attempt::{
-    Assignment, InputFile, Outcome, PartOutput, PlanChunk, SplitRange, Work,
+    Assignment, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk, SplitRange, Work,
 };
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 use vivat_shared::plan::checksum;
@@ -152,6 +152,7 @@ impl Worker {
             held: self.held.iter().map(|&attempt| attempt.into()).collect(),
             progress: progress.collect(),
             jobs: self.held.iter().map(|attempt| attempt.job().0).collect(),
+            ..v1::HeartbeatRequest::default()
         };
         let response = client(channel).heartbeat(request).await?;
         Ok(response.into_inner())
@@ -178,13 +179,14 @@ impl Worker {
     pub async fn finish(&mut self, cluster: &Cluster, attempt: AttemptId, maps: u32) -> bool {
         let assignment = self.assignments[&attempt].clone();
         let outcome = match assignment.work {
-            Work::Plan => self.plan(cluster, attempt, maps).await,
+            Work::Plan { .. } => self.plan(cluster, attempt, maps).await,
             Work::Map { .. } => Outcome::Mapped {
                 segments: vec![SizeCode::of(100); REDUCERS as usize],
                 counters: BTreeMap::new(),
             },
             Work::Reduce { .. } => Outcome::Reduced {
                 output: PartOutput::default(),
+                blocks: Vec::new(),
                 counters: BTreeMap::new(),
             },
             Work::Commit { .. } => Outcome::Committed,
@@ -201,7 +203,7 @@ impl Worker {
                 path: "/data/input.txt".to_owned(),
                 display: "input.txt".to_owned(),
                 bytes: u64::from(maps) * 10,
-                modified_ns: 0,
+                origin: InputOrigin::FileSystem { modified_ns: 0 },
             }],
             splits: (0..maps)
                 .map(|map| SplitRange {

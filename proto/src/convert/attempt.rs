@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use vivat_shared::attempt::{
-    Assignment, AttemptFailure, CommittedPart, FetchFailure, InputFile, Outcome, OutputIdentity,
-    PartOutput, PlanChunk, SegmentLocation, SplitRange, Work,
+    Assignment, AttemptFailure, CommittedPart, FetchFailure, InputFile, InputOrigin, Outcome,
+    OutputIdentity, PartOutput, PlanChunk, SegmentLocation, SplitRange, Work,
 };
-use vivat_shared::ids::{AttemptId, Epoch, SegmentId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, DatasetId, Epoch, SegmentId, WorkerEpoch, WorkerId};
 use vivat_shared::size_code::SizeCode;
 
-use crate::error::{WireError, narrow, required};
+use crate::error::{WireError, collect, narrow, required};
 use crate::v1;
 
 impl From<InputFile> for v1::InputFile {
@@ -17,18 +17,47 @@ impl From<InputFile> for v1::InputFile {
             path: file.path,
             display: file.display,
             bytes: file.bytes,
-            modified_ns: file.modified_ns,
+            origin: Some(file.origin.into()),
         }
     }
 }
 
-impl From<v1::InputFile> for InputFile {
-    fn from(file: v1::InputFile) -> Self {
-        Self {
+impl TryFrom<v1::InputFile> for InputFile {
+    type Error = WireError;
+
+    fn try_from(file: v1::InputFile) -> Result<Self, WireError> {
+        Ok(Self {
             path: file.path,
             display: file.display,
             bytes: file.bytes,
-            modified_ns: file.modified_ns,
+            origin: required(file.origin, "origin")?.into(),
+        })
+    }
+}
+
+impl From<InputOrigin> for v1::input_file::Origin {
+    fn from(origin: InputOrigin) -> Self {
+        match origin {
+            InputOrigin::FileSystem { modified_ns } => Self::ModifiedNs(modified_ns),
+            InputOrigin::Dataset { dataset, start } => Self::Dataset(v1::DatasetOrigin {
+                dataset: dataset.0,
+                start,
+            }),
+            InputOrigin::Remote { version } => Self::RemoteVersion(version),
+        }
+    }
+}
+
+impl From<v1::input_file::Origin> for InputOrigin {
+    fn from(origin: v1::input_file::Origin) -> Self {
+        use v1::input_file::Origin as Wire;
+        match origin {
+            Wire::ModifiedNs(modified_ns) => Self::FileSystem { modified_ns },
+            Wire::Dataset(file) => Self::Dataset {
+                dataset: DatasetId(file.dataset),
+                start: file.start,
+            },
+            Wire::RemoteVersion(version) => Self::Remote { version },
         }
     }
 }
@@ -115,17 +144,26 @@ impl From<Assignment> for v1::Assignment {
     fn from(assignment: Assignment) -> Self {
         use v1::assignment::Work as Wire;
         let work = match assignment.work {
-            Work::Plan => Wire::Plan(v1::PlanWork {}),
+            Work::Plan { datasets } => Wire::Plan(v1::PlanWork {
+                datasets: datasets.into_iter().map(|dataset| dataset.0).collect(),
+            }),
             Work::Map {
                 file,
                 split,
                 splits,
+                blocks,
+                blocks_start,
             } => Wire::Map(v1::MapWork {
                 file: Some(file.into()),
                 split: Some(split.into()),
                 splits,
+                blocks: blocks.into_iter().map(Into::into).collect(),
+                blocks_start,
             }),
-            Work::Reduce { maps } => Wire::Reduce(v1::ReduceWork { maps }),
+            Work::Reduce { maps, output } => Wire::Reduce(v1::ReduceWork {
+                maps,
+                output: output.map_or(0, |dataset| dataset.0),
+            }),
             Work::Commit { parts, replaces } => Wire::Commit(v1::CommitWork {
                 parts: parts.into_iter().map(Into::into).collect(),
                 replaces: replaces.map(Into::into),
@@ -144,19 +182,22 @@ impl TryFrom<v1::Assignment> for Assignment {
     fn try_from(assignment: v1::Assignment) -> Result<Self, WireError> {
         use v1::assignment::Work as Wire;
         let work = match required(assignment.work, "work")? {
-            Wire::Plan(v1::PlanWork {}) => Work::Plan,
+            Wire::Plan(plan) => Work::Plan {
+                datasets: plan.datasets.into_iter().map(DatasetId).collect(),
+            },
             Wire::Map(map) => Work::Map {
-                file: required(map.file, "file")?.into(),
+                file: required(map.file, "file")?.try_into()?,
                 split: required(map.split, "split")?.into(),
                 splits: map.splits,
+                blocks: collect(map.blocks)?,
+                blocks_start: map.blocks_start,
             },
-            Wire::Reduce(reduce) => Work::Reduce { maps: reduce.maps },
+            Wire::Reduce(reduce) => Work::Reduce {
+                maps: reduce.maps,
+                output: (reduce.output > 0).then_some(DatasetId(reduce.output)),
+            },
             Wire::Commit(commit) => Work::Commit {
-                parts: commit
-                    .parts
-                    .into_iter()
-                    .map(CommittedPart::try_from)
-                    .collect::<Result<_, _>>()?,
+                parts: collect(commit.parts)?,
                 replaces: commit.replaces.map(Into::into),
             },
         };
@@ -226,8 +267,13 @@ pub fn report_to_wire(attempt: AttemptId, outcome: Outcome) -> v1::Report {
             sizes: sizes_to_wire(&segments),
             counters: counters.into_iter().collect(),
         }),
-        Outcome::Reduced { output, counters } => Wire::Reduced(v1::ReducedOutcome {
+        Outcome::Reduced {
+            output,
+            blocks,
+            counters,
+        } => Wire::Reduced(v1::ReducedOutcome {
             output: Some(output.into()),
+            blocks: blocks.into_iter().map(Into::into).collect(),
             counters: counters.into_iter().collect(),
         }),
         Outcome::Committed => Wire::Committed(v1::CommittedOutcome {}),
@@ -263,6 +309,7 @@ pub fn report_from_wire(report: v1::Report) -> Result<(AttemptId, Outcome), Wire
         },
         Wire::Reduced(reduced) => Outcome::Reduced {
             output: required(reduced.output, "output")?.into(),
+            blocks: collect(reduced.blocks)?,
             counters: reduced.counters.into_iter().collect(),
         },
         Wire::Committed(v1::CommittedOutcome {}) => Outcome::Committed,
@@ -283,12 +330,18 @@ pub fn chunk_to_wire(chunk: PlanChunk) -> (Vec<v1::InputFile>, Vec<v1::SplitRang
 }
 
 /// A plan's piece from the two lists of a request.
-#[must_use]
-pub fn chunk_from_wire(files: Vec<v1::InputFile>, splits: Vec<v1::SplitRange>) -> PlanChunk {
-    PlanChunk {
-        files: files.into_iter().map(Into::into).collect(),
+///
+/// # Errors
+///
+/// Names the field that is missing.
+pub fn chunk_from_wire(
+    files: Vec<v1::InputFile>,
+    splits: Vec<v1::SplitRange>,
+) -> Result<PlanChunk, WireError> {
+    Ok(PlanChunk {
+        files: collect(files)?,
         splits: splits.into_iter().map(Into::into).collect(),
-    }
+    })
 }
 
 impl From<SegmentLocation> for v1::SegmentLocation {

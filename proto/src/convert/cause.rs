@@ -53,6 +53,9 @@ impl From<FailureCause> for v1::FailureCause {
                 ..of(Kind::JobTimeout, none(), none())
             },
             FailureCause::Internal { detail } => of(Kind::Internal, none(), detail),
+            FailureCause::InputUnreachable { path, detail } => {
+                of(Kind::InputUnreachable, path, detail)
+            }
         }
     }
 }
@@ -114,6 +117,10 @@ impl TryFrom<v1::FailureCause> for FailureCause {
             },
             Kind::JobTimeout => Self::JobTimeout { limit_ms: number },
             Kind::Internal => Self::Internal { detail },
+            Kind::InputUnreachable => Self::InputUnreachable {
+                path: subject,
+                detail,
+            },
         })
     }
 }
@@ -179,6 +186,10 @@ mod tests {
             FailureCause::InputNotFound { path: path() },
             FailureCause::InputIsDirectory { path: path() },
             FailureCause::InputUnreadable {
+                path: path(),
+                detail: detail(),
+            },
+            FailureCause::InputUnreachable {
                 path: path(),
                 detail: detail(),
             },

@@ -52,6 +52,8 @@ impl From<OutputLocation> for v1::job_spec::Output {
                 display,
                 visibility,
             } => Self::OutputDirectory(location(path, display, visibility)),
+            OutputLocation::Dataset { name } => Self::OutputDataset(v1::DatasetOutput { name }),
+            OutputLocation::Objects { url } => Self::OutputObjects(url),
         }
     }
 }
@@ -64,6 +66,8 @@ impl From<v1::job_spec::Output> for OutputLocation {
                 display: place.display,
                 visibility: visibility(place.host),
             },
+            v1::job_spec::Output::OutputDataset(dataset) => Self::Dataset { name: dataset.name },
+            v1::job_spec::Output::OutputObjects(url) => Self::Objects { url },
         }
     }
 }
@@ -94,7 +98,23 @@ fn policy(value: i32) -> Result<Policy, WireError> {
     }
 }
 
-fn format(value: i32, fixed_bytes: u32) -> Result<InputFormat, WireError> {
+/// A format as its kind and the bytes of a fixed record.
+#[must_use]
+pub fn format_to_wire(format: InputFormat) -> (v1::Format, u32) {
+    match format {
+        InputFormat::Text => (v1::Format::Text, 0),
+        InputFormat::Csv => (v1::Format::Csv, 0),
+        InputFormat::WholeFile => (v1::Format::WholeFile, 0),
+        InputFormat::Fixed(bytes) => (v1::Format::Fixed, bytes),
+    }
+}
+
+/// A format from its kind and the bytes of a fixed record.
+///
+/// # Errors
+///
+/// When there is no such format.
+pub fn format_from_wire(value: i32, fixed_bytes: u32) -> Result<InputFormat, WireError> {
     match v1::Format::try_from(value) {
         Ok(v1::Format::Text) => Ok(InputFormat::Text),
         Ok(v1::Format::Csv) => Ok(InputFormat::Csv),
@@ -133,12 +153,7 @@ impl From<v1::StepSpec> for StepSpec {
 
 impl From<JobSpec> for v1::JobSpec {
     fn from(spec: JobSpec) -> Self {
-        let (kind, fixed_bytes) = match spec.format {
-            InputFormat::Text => (v1::Format::Text, 0),
-            InputFormat::Csv => (v1::Format::Csv, 0),
-            InputFormat::WholeFile => (v1::Format::WholeFile, 0),
-            InputFormat::Fixed(bytes) => (v1::Format::Fixed, bytes),
-        };
+        let (kind, fixed_bytes) = format_to_wire(spec.format);
         Self {
             name: spec.name,
             comment: spec.comment,
@@ -162,7 +177,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
 
     fn try_from(spec: v1::JobSpec) -> Result<Self, WireError> {
         Ok(Self {
-            format: format(spec.format, spec.fixed_bytes)?,
+            format: format_from_wire(spec.format, spec.fixed_bytes)?,
             name: spec.name,
             comment: spec.comment,
             inputs: spec.inputs.into_iter().map(Into::into).collect(),

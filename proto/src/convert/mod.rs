@@ -3,6 +3,7 @@
 
 pub mod attempt;
 mod cause;
+pub mod dataset;
 mod ids;
-mod job;
+pub mod job;
 pub mod view;

@@ -136,7 +136,8 @@ impl TryFrom<v1::Job> for JobView {
     }
 }
 
-/// A worker's wire form; `host` is its identity, which the view leaves out.
+/// A worker's wire form; `host` is its identity, which the view leaves out, as
+/// it leaves out the drain and the disk.
 #[must_use]
 pub fn worker_to_wire(view: WorkerView, host: String) -> v1::Worker {
     v1::Worker {
@@ -152,6 +153,7 @@ pub fn worker_to_wire(view: WorkerView, host: String) -> v1::Worker {
         labels: view.labels.into_iter().collect(),
         reason: view.reason,
         host,
+        ..v1::Worker::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vivat_proto::v1;
-use vivat_shared::ids::{NodeId, Seat};
+use vivat_shared::ids::{NodeId, Seat, WorkerId};
 use vivat_shared::job::HostIdentity;
 use vivat_shared::view::WorkerView;
 
@@ -81,6 +81,25 @@ pub struct NodeView {
     pub worker: WorkerView,
     /// Its machine.
     pub host: HostIdentity,
+    /// What it still holds.
+    pub drain: DrainView,
+}
+
+/// What a worker still holds, which somebody may need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DrainView {
+    /// Attempts granted to it that have not ended.
+    pub attempts_held: u32,
+    /// Blocks that no other worker has.
+    pub blocks_only_here: u64,
+    /// Segments that a job still needs.
+    pub segments_needed: u64,
+    /// It drains, and nobody needs it any more.
+    pub may_go: bool,
+    /// What its blocks may take on its disk; 0 while unknown.
+    pub disk_bytes: u64,
+    /// What they take.
+    pub disk_used_bytes: u64,
 }
 
 /// A no-op that is committed and applied.
@@ -149,6 +168,39 @@ impl LeaderClient {
             })
             .await?;
         Ok(Seat(answer.leader_seat))
+    }
+
+    /// Gives a worker nothing new and copies away what only it has, or takes it
+    /// back into service. Attempts that still run after `deadline` are handed
+    /// back; without one they end in their own time.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaderClient::call`]; the refusal is `UnknownWorker`.
+    pub async fn drain_worker(
+        &self,
+        worker: WorkerId,
+        draining: bool,
+        deadline: Option<Duration>,
+    ) -> Result<(), ClientError> {
+        // 0 would be no deadline.
+        let deadline_ms = deadline.map_or(0, |deadline| {
+            u64::try_from(deadline.as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1)
+        });
+        self.call_leader(|channel, timeout| async move {
+            let message = v1::DrainWorkerRequest {
+                worker: worker.0,
+                draining,
+                deadline_ms,
+            };
+            crate::cluster_service(channel)
+                .drain_worker(timed(message, timeout))
+                .await
+        })
+        .await?;
+        Ok(())
     }
 
     /// Sends a no-op through the log: for measuring.
@@ -228,6 +280,18 @@ fn master_view(master: v1::Master) -> MasterView {
 
 fn node_view(worker: v1::Worker) -> Result<NodeView, ClientError> {
     let host = HostIdentity(worker.host.clone());
+    let drain = DrainView {
+        attempts_held: worker.attempts_held,
+        blocks_only_here: worker.blocks_only_here,
+        segments_needed: worker.segments_needed,
+        may_go: worker.may_go,
+        disk_bytes: worker.disk_bytes,
+        disk_used_bytes: worker.disk_used_bytes,
+    };
     let worker = worker.try_into().map_err(ClientError::bad_answer)?;
-    Ok(NodeView { worker, host })
+    Ok(NodeView {
+        worker,
+        host,
+        drain,
+    })
 }

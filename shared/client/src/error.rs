@@ -122,7 +122,17 @@ pub(crate) fn judge(status: &Status) -> Verdict {
             | Kind::Limit(_)
             | Kind::UnknownWorker(_)
             | Kind::SegmentGone(_)
-            | Kind::SegmentDamaged(_) => Verdict::Final,
+            | Kind::SegmentDamaged(_)
+            | Kind::DatasetExists(_)
+            | Kind::UnknownDataset(_)
+            | Kind::DatasetInUse(_)
+            | Kind::InvalidBlocks(_)
+            | Kind::NoRoom(_)
+            | Kind::BlockGone(_)
+            | Kind::BlockDamaged(_)
+            | Kind::OtherWorker(_)
+            | Kind::UnknownValue(_)
+            | Kind::VersionConflict(_) => Verdict::Final,
         };
     }
     // A status that this side made from a broken connection has a source; one

@@ -13,6 +13,7 @@
 mod backoff;
 mod channels;
 mod cluster;
+pub mod data;
 mod error;
 pub mod host;
 mod jobs;
@@ -22,7 +23,7 @@ mod options;
 mod watch;
 
 pub use backoff::Backoff;
-pub use cluster::{ClusterView, MasterView, NodeView, NoopCommit};
+pub use cluster::{ClusterView, DrainView, MasterView, NodeView, NoopCommit};
 pub use error::{ClientError, Refusal};
 pub use jobs::{Explanation, Submitted};
 pub use leader::LeaderClient;

@@ -3,14 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use vivat_core::command::{Command, Grant, LeaderRecord, Proposal, WorkerInfo};
+use vivat_core::command::{
+    Command, DataCommand, DatasetSeal, Grant, LeaderRecord, Proposal, WorkerInfo,
+};
 use vivat_core::{State, apply, invariants, snapshot, view};
 use vivat_shared::attempt::{
-    AttemptFailure, FetchFailure, InputFile, Outcome, PartOutput, PlanChunk, SplitRange,
+    AttemptFailure, FetchFailure, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk,
+    SplitRange,
 };
 use vivat_shared::cause::{FailureCause, InputRange};
+use vivat_shared::dataset::{
+    BlockSummary, DatasetFile, DatasetSpec, ReplicatedBlock, Shape, output_block,
+};
 use vivat_shared::ids::{
-    AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId, WorkerEpoch, WorkerId,
+    AttemptId, BlockId, ClusterId, DatasetId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId,
+    WorkerEpoch, WorkerId,
 };
 use vivat_shared::job::{
     HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
@@ -52,7 +59,7 @@ fn history(bytes: &[u8]) {
 fn histories() -> Vec<Vec<u8>> {
     let life = values_of_proposals();
     let encode = |proposals: &[Proposal]| postcard::to_stdvec(proposals).expect("plain data");
-    [4, 7, 9, 12, life.len()]
+    [4, 7, 9, 12, 19, 27, life.len()]
         .map(|length| encode(&life[..length.min(life.len())]))
         .to_vec()
 }
@@ -156,7 +163,7 @@ fn chunk() -> PlanChunk {
             path: "/in".to_owned(),
             display: "in".to_owned(),
             bytes: 20,
-            modified_ns: 5,
+            origin: InputOrigin::FileSystem { modified_ns: 5 },
         }],
         splits: vec![split(0), split(10)],
     }
@@ -176,6 +183,7 @@ fn reduced() -> Outcome {
             records: 1,
             crc32c: 9,
         },
+        blocks: Vec::new(),
         counters: BTreeMap::new(),
     }
 }
@@ -221,7 +229,153 @@ fn suspect() -> Command {
     }
 }
 
-/// The life of a job, one entry for each step, none of them refused.
+/// A dataset is put, loses a copy and gets it back; values come and go.
+fn data_entries() -> Vec<Vec<Command>> {
+    let dataset = DatasetId(1);
+    let block = |index, workers: &[u32]| ReplicatedBlock {
+        summary: BlockSummary {
+            id: BlockId { dataset, index },
+            bytes: 10,
+            crc32c: 7,
+        },
+        workers: workers.iter().copied().map(WorkerId).collect(),
+    };
+    let (one, two) = (block(0, &[1, 2]), block(1, &[2]));
+    let put_value = |key: &str, expect_version| DataCommand::PutValue {
+        key: key.to_owned(),
+        name: "model".to_owned(),
+        value: vec![1, 2, 3],
+        expect_version,
+    };
+    let commands = [
+        DataCommand::OpenDataset {
+            key: "put-1".to_owned(),
+            spec: dataset_spec("words"),
+        },
+        DataCommand::AppendBlocks {
+            dataset,
+            first: 0,
+            blocks: vec![one.clone(), two.clone()],
+        },
+        DataCommand::SealDataset {
+            dataset,
+            seal: seal(),
+        },
+        DataCommand::AddReplicas {
+            worker: worker(1),
+            blocks: vec![two.summary],
+        },
+        DataCommand::DropReplicas {
+            worker: worker(1),
+            blocks: vec![one.summary.id],
+            surplus: false,
+        },
+        put_value("value-1", Some(0)),
+        put_value("value-2", None),
+        DataCommand::RemoveValue {
+            key: "value-3".to_owned(),
+            name: "model".to_owned(),
+            expect_version: Some(2),
+        },
+        put_value("value-4", None),
+        DataCommand::OpenDataset {
+            key: "put-2".to_owned(),
+            spec: dataset_spec("late"),
+        },
+    ];
+    let one_each = commands.into_iter().map(|command| vec![command.into()]);
+    one_each.collect()
+}
+
+/// The dataset of values.
+pub fn dataset_spec(name: &str) -> DatasetSpec {
+    DatasetSpec {
+        name: name.to_owned(),
+        format: InputFormat::Text,
+        shape: Shape::Directory,
+        replicas: 2,
+    }
+}
+
+fn seal() -> DatasetSeal {
+    let file = |name: &str, bytes| DatasetFile {
+        name: name.to_owned(),
+        bytes,
+        crc32c: 5,
+    };
+    DatasetSeal {
+        blocks: 2,
+        list_blocks: 0,
+        files: vec![file("a", 4), file("b/ü", 16)],
+        file_count: 2,
+        bytes: 20,
+    }
+}
+
+/// A job that reads that dataset and writes another, and what becomes of both.
+fn dataset_job_entries() -> Vec<Vec<Command>> {
+    let mut spec = spec();
+    spec.overwrite = true;
+    for input in &mut spec.inputs {
+        input.path = "vivat://words".to_owned();
+        input.visibility = Visibility::Everyone;
+    }
+    spec.output = OutputLocation::Dataset {
+        name: Some("words".to_owned()),
+    };
+    if let Some(step) = spec.steps.first_mut() {
+        step.reducers = 1;
+    }
+    let planned = Outcome::Planned {
+        chunks: 0,
+        files: 0,
+        splits: 0,
+        crc32c: 0,
+        replaces: None,
+    };
+    let output = DatasetId(3);
+    let written = Outcome::Reduced {
+        output: PartOutput {
+            bytes: 9,
+            records: 1,
+            crc32c: 1,
+        },
+        blocks: vec![ReplicatedBlock {
+            summary: BlockSummary {
+                id: output_block(output, 0, 1, 0),
+                bytes: 9,
+                crc32c: 1,
+            },
+            workers: vec![WorkerId(2)],
+        }],
+        counters: BTreeMap::new(),
+    };
+    let submit = Command::SubmitJob {
+        key: "reads".to_owned(),
+        spec,
+    };
+    let abandon = DataCommand::AbandonDataset {
+        dataset: DatasetId(2),
+        term: 1,
+    };
+    let remove = DataCommand::RemoveDataset {
+        name: "words".to_owned(),
+        dataset: output,
+        when_unread: true,
+    };
+    vec![
+        vec![submit],
+        vec![grant("job-2.0.0.plan-0", 1)],
+        vec![finish("job-2.0.0.plan-0.1", 1, planned)],
+        vec![grant("job-2.0.0.reduce-0", 1)],
+        vec![finish("job-2.0.0.reduce-0.1", 1, written)],
+        vec![abandon.into()],
+        vec![remove.into()],
+    ]
+}
+
+/// The life of a job, then of datasets and of a job that reads and writes one: an
+/// entry for each step, none of them refused.
 pub fn values_of_proposals() -> Vec<Proposal> {
     let (mut sum, plan) = (0, chunk());
     checksum(&mut sum, &plan);
@@ -272,6 +426,10 @@ pub fn values_of_proposals() -> Vec<Proposal> {
         vec![finish("job-1.0.0.commit-0.1", 1, Outcome::Committed)],
         vec![Command::ForgetJob { job: JobId(1) }],
     ];
+    let entries = entries
+        .into_iter()
+        .chain(data_entries())
+        .chain(dataset_job_entries());
     (1_000..)
         .zip(entries)
         .map(|(proposed_at_ms, commands)| Proposal {

@@ -14,6 +14,7 @@
 
 use peak_alloc::PeakAlloc;
 
+mod blocks;
 mod cli;
 mod corpus;
 mod history;
@@ -79,7 +80,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     segments::RUN,
     segments::FILE,
     segments::RECORDS,
@@ -94,6 +95,8 @@ pub const TARGETS: [Target; 16] = [
     messages::DETAILS,
     workers::MANIFEST,
     workers::NOTES,
+    blocks::NAMES,
+    blocks::BLOCK_FILE,
     cli::JOB_FILE,
     cli::CONFIG_FILE,
 ];

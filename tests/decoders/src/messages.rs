@@ -10,6 +10,7 @@ use vivat_proto::convert::attempt::{
     chunk_from_wire, chunk_to_wire, report_from_wire, report_to_wire, sizes_from_wire,
     sizes_to_wire,
 };
+use vivat_proto::convert::dataset::{open_from_wire, open_to_wire};
 use vivat_proto::convert::view::worker_to_wire;
 use vivat_proto::error::kind_of;
 use vivat_proto::{raft::v1 as raft, v1};
@@ -17,6 +18,9 @@ use vivat_shared::attempt::{
     Assignment, AttemptFailure, CommittedPart, FetchFailure, SegmentLocation,
 };
 use vivat_shared::cause::{FailureCause, JobFailure};
+use vivat_shared::dataset::{
+    BlockSummary, DatasetFile, LocatedBlock, ReplicatedBlock, is_contained,
+};
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::JobSpec;
 use vivat_shared::view::{JobView, WorkerView};
@@ -31,7 +35,7 @@ pub const DETAILS: Target = Target::new("error_details", details, detail_values)
 type Check = fn(&[u8]);
 
 /// Those with a domain type, then those that are read field by field.
-const CHECKS: [Check; 48] = [
+const CHECKS: [Check; 82] = [
     |bytes| both::<v1::JobSpec, JobSpec>(bytes),
     |bytes| both::<v1::Job, JobView>(bytes),
     |bytes| both::<v1::JobFailure, JobFailure>(bytes),
@@ -80,6 +84,40 @@ const CHECKS: [Check; 48] = [
     message::<raft::WrongTarget>,
     message::<raft::DescribeMasterResponse>,
     message::<raft::AdoptClusterRequest>,
+    |bytes| both::<v1::BlockSummary, BlockSummary>(bytes),
+    |bytes| both::<v1::AppendedBlock, ReplicatedBlock>(bytes),
+    |bytes| both::<v1::DatasetBlock, LocatedBlock>(bytes),
+    |bytes| both::<v1::DatasetFile, DatasetFile>(bytes),
+    open_dataset,
+    dataset_files,
+    message::<v1::Dataset>,
+    message::<v1::OpenDatasetResponse>,
+    message::<v1::PlaceBlocksRequest>,
+    message::<v1::PlaceBlocksResponse>,
+    message::<v1::AppendBlocksRequest>,
+    message::<v1::SealDatasetRequest>,
+    message::<v1::SealDatasetResponse>,
+    message::<v1::AbandonDatasetRequest>,
+    message::<v1::GetDatasetRequest>,
+    message::<v1::GetDatasetResponse>,
+    message::<v1::ListDatasetsRequest>,
+    message::<v1::ListDatasetsResponse>,
+    message::<v1::ListBlocksRequest>,
+    message::<v1::ListBlocksResponse>,
+    message::<v1::RemoveDatasetRequest>,
+    message::<v1::ReportBlocksRequest>,
+    message::<v1::ReportBlocksResponse>,
+    message::<v1::ReportLostBlocksRequest>,
+    message::<v1::PutValueRequest>,
+    message::<v1::PutValueResponse>,
+    message::<v1::GetValueResponse>,
+    message::<v1::ListValuesResponse>,
+    message::<v1::WriteBlockRequest>,
+    message::<v1::WriteBlockResponse>,
+    message::<v1::ReadBlockRequest>,
+    message::<v1::ReadBlockResponse>,
+    message::<v1::CopyBlockRequest>,
+    message::<v1::ListHeldBlocksResponse>,
 ];
 
 fn conversions(bytes: &[u8]) {
@@ -143,9 +181,39 @@ fn append_plan(bytes: &[u8]) {
     let Some(request) = decoded::<v1::AppendPlanRequest>(bytes) else {
         return;
     };
-    let chunk = chunk_from_wire(request.files, request.splits);
+    let Ok(chunk) = chunk_from_wire(request.files, request.splits) else {
+        return;
+    };
     let (files, splits) = chunk_to_wire(chunk.clone());
-    assert_same(&chunk_from_wire(files, splits), &chunk);
+    let again = chunk_from_wire(files, splits).expect("our own message");
+    assert_same(&again, &chunk);
+}
+
+fn open_dataset(bytes: &[u8]) {
+    let Some(Ok((key, spec))) = decoded::<v1::OpenDatasetRequest>(bytes).map(open_from_wire) else {
+        return;
+    };
+    let message = open_to_wire(key.clone(), spec.clone());
+    let again = open_from_wire(message).expect("our own message");
+    assert_same(&(key, &spec), &(again.0, &again.1));
+    if spec.validate().is_ok() {
+        assert!(!spec.name.contains('/'), "a name that is a path");
+    }
+}
+
+/// A long list of a dataset's files: written by a client, read by everybody.
+fn dataset_files(bytes: &[u8]) {
+    let Some(list) = decoded::<v1::DatasetFiles>(bytes) else {
+        return;
+    };
+    for file in list.files.into_iter().map(DatasetFile::from) {
+        if is_contained(&file.name) {
+            let below = std::path::Path::new("/below").join(&file.name);
+            assert!(below.starts_with("/below"), "{file:?}");
+            let up = |part| part == std::path::Component::ParentDir;
+            assert!(!below.components().any(up), "{file:?}");
+        }
+    }
 }
 
 fn restore_segments(bytes: &[u8]) {
@@ -190,6 +258,19 @@ fn values() -> Vec<Vec<u8>> {
             }
         }
     }
+    values.push(of(
+        52,
+        &open_to_wire("put".to_owned(), history::dataset_spec("words")),
+    ));
+    let files = ["a", "b/../c", "ü ö"].map(|name| v1::DatasetFile {
+        name: name.to_owned(),
+        bytes: 9,
+        crc32c: 1,
+    });
+    let files = v1::DatasetFiles {
+        files: files.to_vec(),
+    };
+    values.push(of(53, &files));
     for proposal in history::values_of_proposals() {
         for command in proposal.commands {
             if let vivat_core::command::Command::FinishAttempt {

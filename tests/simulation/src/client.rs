@@ -16,6 +16,8 @@ use crate::world::World;
 const CALL_TIMEOUT_MS: u64 = 1_500;
 /// Between two looks at a job.
 const STATUS_MS: u64 = 3_000;
+/// Between two looks whether a dataset is there.
+const DATA_MS: u64 = 400;
 /// Between two looks whether the last moment has come.
 const PATIENCE_MS: u64 = 100;
 /// A submission that was answered is repeated so often, in thousands.
@@ -166,6 +168,12 @@ impl World {
                     self.acknowledged(at, job);
                 }
             }
+            // The dataset that it reads is not put yet.
+            Response::Refused(Rejection::UnknownDatasetName(_)) => {
+                if self.take_asked(at, call) == Some(Asked::Submit) {
+                    self.client_timer(DATA_MS, at, ClientTimer::Submit);
+                }
+            }
             Response::View
             | Response::Done
             | Response::Refused(_)
@@ -174,6 +182,9 @@ impl World {
             | Response::Beat { .. }
             | Response::Delivery(_)
             | Response::Verdicts(_)
+            | Response::Dataset { .. }
+            | Response::Place(_)
+            | Response::BlockOrders(_)
             | Response::Located { .. } => {
                 let asked = self.take_asked(at, call);
                 if asked == Some(Asked::Cancel) {
@@ -229,6 +240,9 @@ impl World {
             | Response::Delivery(_)
             | Response::Verdicts(_)
             | Response::Located { .. }
+            | Response::Dataset { .. }
+            | Response::Place(_)
+            | Response::BlockOrders(_)
             | Response::NotLeader { .. }
             | Response::Unknown
             | Response::Job { .. } => false,

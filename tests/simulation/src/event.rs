@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vivat_core::command::{HeldSegments, Rejection, WorkerInfo};
+use vivat_core::command::{DatasetSeal, HeldSegments, Rejection, WorkerInfo};
+use vivat_core::placement::CopyOrder;
 use vivat_shared::attempt::{Assignment, FetchFailure, Outcome, PlanChunk, SegmentLocation};
-use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch, WorkerId};
+use vivat_shared::dataset::{BlockSummary, DatasetSpec, ReplicatedBlock};
+use vivat_shared::ids::{AttemptId, BlockId, DatasetId, JobId, WorkerEpoch, WorkerId};
 use vivat_shared::job::JobSpec;
 
 use crate::raft::Append;
@@ -32,6 +34,8 @@ pub enum Caller {
     },
     /// A client, for one submission.
     Client(SubmissionAt),
+    /// A client that puts a dataset.
+    Upload(usize),
     /// A person who drains workers.
     Operator,
 }
@@ -91,6 +95,33 @@ pub enum Request {
         worker: WorkerId,
         draining: bool,
     },
+    OpenDataset {
+        key: String,
+        spec: DatasetSpec,
+    },
+    PlaceBlock {
+        dataset: DatasetId,
+        avoid: BTreeSet<WorkerId>,
+    },
+    AppendBlock {
+        dataset: DatasetId,
+        first: u32,
+        block: ReplicatedBlock,
+    },
+    SealDataset {
+        dataset: DatasetId,
+        seal: DatasetSeal,
+    },
+    RemoveDataset {
+        name: String,
+        dataset: DatasetId,
+    },
+    ReportBlocks {
+        worker: WorkerEpoch,
+        after: Option<BlockId>,
+        blocks: Vec<BlockSummary>,
+        last: bool,
+    },
 }
 
 /// What a master answers.
@@ -120,6 +151,14 @@ pub enum Response {
         job: JobId,
     },
     View,
+    Dataset {
+        dataset: DatasetId,
+        sealed: bool,
+    },
+    /// The hops of a pipeline.
+    Place(Vec<WorkerId>),
+    /// Blocks to be deleted.
+    BlockOrders(Vec<BlockId>),
 }
 
 /// What a pull is answered.
@@ -174,6 +213,11 @@ pub enum LeaderTimer {
         holder: WorkerEpoch,
         healthy: bool,
     },
+    /// A copy of a block may be there.
+    Copied {
+        order: CopyOrder,
+        worker: WorkerEpoch,
+    },
     /// Raft tells it that it is deposed, or that no majority answers.
     Closed,
 }
@@ -187,6 +231,7 @@ pub enum WorkerTimer {
     Beat,
     Pull,
     Report,
+    ReportBlocks,
     /// A call got no answer.
     Timeout {
         call: CallId,
@@ -212,6 +257,13 @@ pub enum ClientTimer {
     Submit,
     Cancel,
     Status,
+    Timeout { call: CallId },
+}
+
+/// Of a client that puts.
+#[derive(Debug, Clone, Copy)]
+pub enum UploadTimer {
+    Next,
     Timeout { call: CallId },
 }
 
@@ -255,6 +307,10 @@ pub enum Event {
     Client {
         submission: SubmissionAt,
         timer: ClientTimer,
+    },
+    Upload {
+        upload: usize,
+        timer: UploadTimer,
     },
     OperatorTimeout {
         call: CallId,

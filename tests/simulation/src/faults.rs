@@ -108,7 +108,17 @@ impl World {
         self.masters[master].clock_off_ms = off_ms;
     }
 
+    /// A file on a disk goes bad: a map's segments, or a block.
     fn damage_segment(&mut self, machine: usize) {
+        let blocks: Vec<_> = self.machines[machine].blocks.keys().copied().collect();
+        if !blocks.is_empty() && self.ground.dice.chance(500) {
+            let damaged = blocks[self.ground.dice.index(blocks.len())];
+            self.ground.note(Fact::BlockDamaged);
+            self.ground
+                .say(|| format!("machine {machine} loses {damaged}"));
+            self.machines[machine].blocks.remove(&damaged);
+            return;
+        }
         let segments: Vec<_> = self.machines[machine].disk.keys().copied().collect();
         if segments.is_empty() {
             return;

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use vivat_shared::attempt::{Counters, InputFile, PartOutput, PlanChunk, SplitRange, counters};
+use vivat_shared::attempt::{
+    Counters, InputFile, InputOrigin, PartOutput, PlanChunk, SplitRange, counters,
+};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::ids::{AttemptId, TaskId, TaskKind};
+use vivat_shared::ids::{AttemptId, DatasetId, TaskId, TaskKind};
 use vivat_shared::job::{
     HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
 };
@@ -16,7 +18,9 @@ use crate::prng::Prng;
 
 /// Splits in one chunk of a plan.
 const SPLITS_PER_CHUNK: u64 = 3;
-const SPLIT_BYTES: u64 = 10;
+pub const SPLIT_BYTES: u64 = 10;
+/// Blocks of every dataset that is put, a split each.
+pub const DATASET_BLOCKS: u64 = 4;
 
 /// How the tasks of a job behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +117,13 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
     spec.policy = policies[dice.index(policies.len())];
     spec.priority = if dice.chance(200) { 80 } else { 50 };
     spec.timeout_ms = dice.chance(150).then(|| dice.within(4_000..=60_000));
+    if dice.chance(300) {
+        read_dataset(&mut spec);
+    }
+    if dice.chance(300) {
+        let name = dice.chance(500).then(|| format!("out-{number}"));
+        spec.output = OutputLocation::Dataset { name };
+    }
     // Nothing but its time can end a job that no worker sees the paths of (F20).
     if dice.chance(50) {
         move_elsewhere(&mut spec);
@@ -121,14 +132,28 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
     spec
 }
 
+/// Lets a job read the first dataset that is put.
+fn read_dataset(spec: &mut JobSpec) {
+    for input in &mut spec.inputs {
+        input.path = "vivat://data-0".to_owned();
+        input.visibility = Visibility::Everyone;
+    }
+    let splits = u64::from(splits(spec)).min(DATASET_BLOCKS);
+    if let Some(step) = spec.steps.first_mut() {
+        step.parameters
+            .insert("splits".to_owned(), splits.to_string());
+    }
+}
+
 /// Lets a job name the paths of a machine that has no worker.
 fn move_elsewhere(spec: &mut JobSpec) {
     let elsewhere = Visibility::Host(HostIdentity("elsewhere".to_owned()));
     for input in &mut spec.inputs {
         input.visibility = elsewhere.clone();
     }
-    let OutputLocation::Directory { visibility, .. } = &mut spec.output;
-    *visibility = elsewhere;
+    if let OutputLocation::Directory { visibility, .. } = &mut spec.output {
+        *visibility = elsewhere;
+    }
 }
 
 /// An honest job, for after the faults.
@@ -182,9 +207,10 @@ pub fn splits(spec: &JobSpec) -> u32 {
         .unwrap_or(0)
 }
 
-/// The one plan of a job, in chunks of a file each.
+/// The one plan of a job, in chunks of a file each, of the dataset that it reads.
 #[must_use]
-pub fn plan(spec: &JobSpec) -> Vec<PlanChunk> {
+pub fn plan(spec: &JobSpec, dataset: Option<DatasetId>) -> Vec<PlanChunk> {
+    let mut start = 0;
     let mut left = u64::from(splits(spec));
     let mut chunks = Vec::new();
     while left > 0 {
@@ -195,7 +221,9 @@ pub fn plan(spec: &JobSpec) -> Vec<PlanChunk> {
                 path: format!("/in/{file}"),
                 display: format!("in/{file}"),
                 bytes: count * SPLIT_BYTES,
-                modified_ns: 1,
+                origin: dataset.map_or(InputOrigin::FileSystem { modified_ns: 1 }, |dataset| {
+                    InputOrigin::Dataset { dataset, start }
+                }),
             }],
             splits: (0..count)
                 .map(|split| SplitRange {
@@ -206,6 +234,7 @@ pub fn plan(spec: &JobSpec) -> Vec<PlanChunk> {
                 .collect(),
         });
         left -= count;
+        start += count * SPLIT_BYTES;
     }
     chunks
 }

@@ -21,6 +21,7 @@ mod master;
 mod oracle;
 mod prng;
 mod raft;
+mod upload;
 mod worker;
 mod world;
 

@@ -9,8 +9,9 @@ use crate::evidence::{Evidence, Fact};
 use crate::ground::Ground;
 use crate::jobs;
 use crate::master::Master;
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Disks, Oracle, Violation};
 use crate::raft::Raft;
+use crate::upload::Upload;
 use crate::worker::Machine;
 
 /// Replicas.
@@ -22,6 +23,8 @@ const FAULTS_MS: std::ops::RangeInclusive<u64> = 20_000..=40_000;
 const HEALING_MS: u64 = 90_000;
 /// After which the last of what workers hold must have been settled.
 const SETTLING_MS: u64 = 8_000;
+/// Between two comparisons of disks and directory.
+const LOOK_MS: u64 = 200;
 /// Events of one run; more would be a spin.
 const EVENTS_MAX: u64 = 400_000;
 
@@ -48,6 +51,7 @@ pub struct World {
     pub masters: Vec<Master>,
     pub machines: Vec<Machine>,
     pub submissions: Vec<Submission>,
+    pub uploads: Vec<Upload>,
     pub operator: Operator,
     pub oracle: Oracle,
     /// Faults are on.
@@ -60,6 +64,8 @@ pub struct World {
     last_at_ms: Option<u64>,
     /// When every job had ended.
     ended_at_ms: Option<u64>,
+    /// When disks and directory are compared next.
+    looks_at_ms: u64,
 }
 
 impl World {
@@ -70,6 +76,7 @@ impl World {
             masters: (0..MASTERS).map(|_| Master::default()).collect(),
             machines: Vec::new(),
             submissions: Vec::new(),
+            uploads: Vec::new(),
             operator: Operator::default(),
             oracle: Oracle::default(),
             faulty: true,
@@ -79,6 +86,7 @@ impl World {
             wiped: 0,
             last_at_ms: None,
             ended_at_ms: None,
+            looks_at_ms: 0,
         };
         let machines = world.ground.dice.within(2..=4);
         for _ in 0..machines {
@@ -92,6 +100,15 @@ impl World {
             let spec = jobs::draw(&mut world.ground.dice, number);
             let delay_ms = world.ground.dice.below(faults_ms * 9 / 10);
             world.add_submission(spec, delay_ms);
+        }
+        for number in 0..world.ground.dice.index(3) + 1 {
+            let latest_ms = if number == 0 {
+                5_000
+            } else {
+                faults_ms * 9 / 10
+            };
+            let delay_ms = world.ground.dice.below(latest_ms);
+            world.add_upload(delay_ms);
         }
         world.ground.weather = world.draw_weather();
         world.ground.after(0, Event::Elect);
@@ -152,6 +169,7 @@ impl World {
             } => self.on_worker_timer(machine, life, timer),
             Event::MachineReturns { machine } => self.start_machine(machine),
             Event::Client { submission, timer } => self.on_client_timer(submission, timer),
+            Event::Upload { upload, timer } => self.on_upload_timer(upload, timer),
             Event::OperatorTimeout { call } => self.on_operator_timeout(call),
             Event::Fault => self.on_fault(),
             Event::Heal => self.on_heal(),
@@ -167,7 +185,7 @@ impl World {
                 ..
             } => self.machine_waits_ms(*machine),
             Message::Response {
-                to: Caller::Client(_) | Caller::Operator,
+                to: Caller::Client(_) | Caller::Upload(_) | Caller::Operator,
                 ..
             } => None,
         };
@@ -199,10 +217,20 @@ impl World {
             } => self.on_client_response(submission, call, body),
             Message::Response {
                 call,
+                to: Caller::Upload(upload),
+                body,
+            } => self.on_upload_response(upload, call, body),
+            Message::Response {
+                call,
                 to: Caller::Operator,
                 body,
             } => self.on_operator_response(call, &body),
         }
+    }
+
+    fn disks(&self) -> Disks {
+        let disk = |machine: &Machine| (machine.worker, machine.blocks.clone());
+        self.machines.iter().map(disk).collect()
     }
 
     /// The worker that lives on a machine.
@@ -224,7 +252,8 @@ impl World {
         if self.ground.now_ms > self.healed_at_ms + HEALING_MS {
             let waiting = self.oracle.unfinished();
             let settled = self.submissions.iter().all(Submission::is_settled);
-            let detail = format!("{waiting}; clients settled: {settled}");
+            let data = self.oracle.data_problem(&self.disks());
+            let detail = format!("{waiting}; clients settled: {settled}; data: {data:?}");
             self.oracle.report(Violation::new("L1", detail));
             return true;
         }
@@ -235,6 +264,7 @@ impl World {
             }
         }
         let settled = self.submissions.iter().all(Submission::is_settled)
+            && self.uploads.iter().all(Upload::is_settled)
             && self.operator.is_settled()
             && self.oracle.all_ended();
         if !settled {
@@ -253,6 +283,14 @@ impl World {
         if holds {
             let detail = "a worker holds attempts of jobs that ended".to_owned();
             self.oracle.report(Violation::new("mistake 8", detail));
+        }
+        if self.ground.now_ms < self.looks_at_ms {
+            return false;
+        }
+        self.looks_at_ms = self.ground.now_ms + LOOK_MS;
+        // Until the end of the healing time: the look before says what is wrong.
+        if self.oracle.data_problem(&self.disks()).is_some() {
+            return false;
         }
         let last = self.submissions.last().and_then(|last| last.job);
         self.oracle.finish(&mut self.ground, last);

@@ -27,6 +27,8 @@ const SEGMENT_PORT: u16 = 7100;
 const LEASE: Duration = Duration::from_secs(4);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const SLOTS: u32 = 2;
+/// For blocks of datasets.
+const DISK_BYTES: u64 = 1024 * 1024 * 1024;
 /// An attempt's time, in milliseconds.
 const PACE_MS: (u64, u64) = (50, 1_500);
 
@@ -94,6 +96,8 @@ pub async fn worker(number: u32, town: Town) -> turmoil::Result {
     let name = worker_name(number);
     let mut config = WorkerConfig::new(PathBuf::from(&name), endpoints());
     config.slots = SLOTS;
+    // Not what the machine's disk has: runs of one seed are to be the same.
+    config.disk_bytes = Some(DISK_BYTES);
     config.listen = vivat_worker::Listen::Other(network::listen(&name, SEGMENT_PORT).await?);
     config.ground = Ground {
         transport: network::transport(&name, &town),

@@ -11,6 +11,7 @@ use vivat_shared::cause::FailureCause;
 use vivat_shared::job::InputFormat;
 
 use crate::disk;
+use crate::input::Compression;
 use crate::segment::SegmentError;
 
 /// Why a task did not finish.
@@ -35,6 +36,14 @@ pub enum EngineError {
         display: String,
         /// What is wrong.
         problem: InputProblem,
+    },
+    /// Whoever has the input did not give it, for now.
+    #[error("input {display} is out of reach: {detail}")]
+    InputUnreachable {
+        /// The file as the user wrote it.
+        display: String,
+        /// Who, and what was tried.
+        detail: String,
     },
     /// The program returned an error.
     #[error("the program failed")]
@@ -157,6 +166,20 @@ pub enum InputProblem {
         /// Nanoseconds since 1970 now.
         found_ns: i64,
     },
+    /// What its server calls its version is not the planned one.
+    VersionChanged,
+    /// Its compressed bytes end in their middle.
+    Truncated {
+        /// How they are compressed.
+        compression: Compression,
+    },
+    /// Its compressed bytes do not decode.
+    Corrupt {
+        /// How they are compressed.
+        compression: Compression,
+        /// The decoder's words.
+        detail: String,
+    },
     /// A record is longer than a record may be.
     RecordTooLong {
         /// Where it begins.
@@ -186,7 +209,16 @@ impl std::fmt::Display for InputProblem {
             Self::SizeChanged { planned, found } => {
                 write!(f, "it had {planned} bytes and has {found}")
             }
-            Self::TimeChanged { .. } => f.write_str("it was modified"),
+            Self::TimeChanged { .. } | Self::VersionChanged => f.write_str("it was modified"),
+            Self::Truncated { compression } => {
+                write!(f, "its {compression} data end too early")
+            }
+            Self::Corrupt {
+                compression,
+                detail,
+            } => {
+                write!(f, "its {compression} data are damaged: {detail}")
+            }
             Self::RecordTooLong { offset, bytes_max } => {
                 write!(
                     f,
@@ -235,6 +267,10 @@ impl EngineError {
             },
             Self::Input { display, source } => input_cause(display, source),
             Self::BadInput { display, problem } => problem_cause(display, problem),
+            Self::InputUnreachable { display, detail } => FailureCause::InputUnreachable {
+                path: display.clone(),
+                detail: detail.clone(),
+            },
             Self::Program { source } => FailureCause::Program {
                 detail: match source.offset {
                     Some(offset) => format!("{} (record at byte {offset})", source.detail),
@@ -294,10 +330,12 @@ fn problem_cause(display: &str, problem: &InputProblem) -> FailureCause {
     let path = display.to_owned();
     let detail = problem.to_string();
     match problem {
-        InputProblem::SizeChanged { .. } | InputProblem::TimeChanged { .. } => {
-            FailureCause::InputChanged { path, detail }
-        }
-        InputProblem::RecordTooLong { .. }
+        InputProblem::SizeChanged { .. }
+        | InputProblem::TimeChanged { .. }
+        | InputProblem::VersionChanged => FailureCause::InputChanged { path, detail },
+        InputProblem::Truncated { .. }
+        | InputProblem::Corrupt { .. }
+        | InputProblem::RecordTooLong { .. }
         | InputProblem::RecordCutShort { .. }
         | InputProblem::FormatUnsupported { .. } => FailureCause::InvalidInput { path, detail },
     }

@@ -24,6 +24,7 @@ pub mod segment;
 mod task;
 
 pub use error::{EngineError, InputProblem, StorageUse};
+pub use input::{Compression, InputError, InputOpener, InputReader, LocalFiles};
 pub use runner::Runner;
 pub use segment::{SegmentError, SegmentFile, SegmentReader, SegmentWriter, verify};
 pub use task::{

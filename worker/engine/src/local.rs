@@ -9,10 +9,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use vivat_shared::attempt::{Counters, InputFile, SplitRange};
+use vivat_shared::attempt::{Counters, InputFile, InputOrigin, SplitRange};
 use vivat_shared::job::InputFormat;
 
 use crate::error::{EngineError, StorageUse};
+use crate::input::{Compression, LocalFiles};
 use crate::segment::SegmentFile;
 use crate::task::{
     CancelFlag, Executable, MapTask, Progress, ReduceTask, SegmentData, SegmentSource,
@@ -91,22 +92,29 @@ pub fn describe(path: &Path, display: &str) -> Result<InputFile, EngineError> {
         path: path.to_string_lossy().into_owned(),
         display: display.to_owned(),
         bytes: metadata.len(),
-        modified_ns: metadata
-            .mtime()
-            .saturating_mul(1_000_000_000)
-            .saturating_add(metadata.mtime_nsec()),
+        origin: InputOrigin::FileSystem {
+            modified_ns: metadata
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(metadata.mtime_nsec()),
+        },
     })
 }
 
 /// Cuts files into splits of `split_bytes`, the last of a file shorter; an
-/// empty file is one empty split, because programs may speak of every file.
+/// empty file is one empty split, because programs may speak of every file, and
+/// a compressed one is one split.
 #[must_use]
 pub fn cut(files: &[InputFile], split_bytes: u64) -> Vec<SplitRange> {
     let mut splits = Vec::new();
     for (file, described) in (0_u32..).zip(files) {
         let mut offset = 0;
         loop {
-            let bytes = split_bytes.max(1).min(described.bytes - offset);
+            let step = match Compression::of(described) {
+                Some(_) => u64::MAX,
+                None => split_bytes.max(1),
+            };
+            let bytes = step.min(described.bytes - offset);
             splits.push(SplitRange {
                 file,
                 offset,
@@ -140,6 +148,7 @@ impl Job<'_> {
         let segment_path = self.scratch.join(format!("map-{index}.segment"));
         let report = self.program.map(&mut MapTask {
             file: &files[range.file as usize],
+            input: &LocalFiles,
             range,
             format: self.options.format,
             split: u32::try_from(index).unwrap_or(u32::MAX),

@@ -14,6 +14,7 @@ use vivat_shared::attempt::{Counters, InputFile, PartOutput, SplitRange};
 use vivat_shared::job::InputFormat;
 
 use crate::error::EngineError;
+use crate::input::InputOpener;
 use crate::segment::FileRange;
 
 /// A program that the worker can run without knowing its types: one dynamic
@@ -90,6 +91,8 @@ impl CancelFlag {
 pub struct MapTask<'t> {
     /// The file, with the size and time that the plan saw.
     pub file: &'t InputFile,
+    /// Opens it.
+    pub input: &'t dyn InputOpener,
     /// The slice; its `file` is the file's index in the round.
     pub range: SplitRange,
     /// How bytes become records.

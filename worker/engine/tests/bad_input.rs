@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use common::{Bench, Join};
 use vivat_engine::{EngineError, InputProblem, Runner};
 use vivat_mapreduce::{Emit, MapContext, Mapper, Program, ProgramError, Record, ReduceContext};
+use vivat_shared::attempt::counters;
 use vivat_shared::cause::FailureCause;
+use vivat_shared::job::InputFormat;
 
 /// Emits every record as a key; sets the length of a file at the first one.
 struct Resizes {
@@ -89,6 +91,18 @@ fn a_file_that_grows_between_two_reads_is_a_changed_input() {
         found: INPUT_BYTES + 1,
     };
     assert_eq!(problem, expected);
+}
+
+#[test]
+fn fixed_records_of_several_reads_are_all_read() {
+    let mut bench = Bench::new(&b"seven77".repeat(400_000));
+    bench.format = InputFormat::Fixed(7);
+    let program = Runner::new(Resizes {
+        path: bench.path("input"),
+        bytes: None,
+    });
+    let report = bench.map_all(&program).unwrap();
+    assert_eq!(report.counters[counters::MAP_INPUT_RECORDS], 400_000);
 }
 
 #[test]

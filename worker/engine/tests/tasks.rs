@@ -147,13 +147,13 @@ fn a_map_without_output_leaves_a_file_that_says_so() {
 #[test]
 fn an_input_of_another_size_or_time_is_refused() {
     let mut bench = Bench::new(b"a\n");
-    bench.file.modified_ns += 1;
+    bench.modify(1);
     let error = bench.map_all(&PLAIN).unwrap_err();
     assert!(
         matches!(error.cause(), FailureCause::InputChanged { .. }),
         "{error}"
     );
-    bench.file.modified_ns -= 1;
+    bench.modify(-1);
     bench.file.bytes += 1;
     let error = bench.map_all(&PLAIN).unwrap_err();
     assert!(

@@ -17,7 +17,8 @@ use std::time::Instant;
 
 use vivat_engine::local::{cut, describe};
 use vivat_engine::{
-    CancelFlag, Executable, MapTask, Progress, ReduceTask, SegmentData, SegmentFile, SegmentSource,
+    CancelFlag, Executable, LocalFiles, MapTask, Progress, ReduceTask, SegmentData, SegmentFile,
+    SegmentSource,
 };
 use vivat_programs::{find, generate, validate_parameters};
 use vivat_shared::job::{InputFormat, SPLIT_BYTES_DEFAULT};
@@ -83,6 +84,7 @@ impl Bench<'_> {
             let segment_path = self.scratch.join(format!("map-{index}"));
             self.program.map(&mut MapTask {
                 file: &file,
+                input: &LocalFiles,
                 range: *range,
                 format: InputFormat::Text,
                 split: index,

@@ -13,6 +13,7 @@
 //! segments/    job-N/ATTEMPT.seg: finished map outputs
 //! scratch/     cell-N/: spills of a slot; job-N/ATTEMPT/: fetched segments;
 //!              emptied at start
+//! store/       the blocks of datasets: see `vivat-store`
 //! staging/     job-N: the staging directory that the job's attempts wrote in
 //! ```
 
@@ -30,6 +31,7 @@ use vivat_engine::failpoint::point;
 use vivat_ground::Threads;
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, ClusterId, JobId};
+use vivat_shared::job::is_url;
 
 pub(crate) use checked::{ReadError, decode as decode_note, encode as encode_note};
 pub(crate) use running::{CELL_CONTROL, RunningCells, decode as decode_cells};
@@ -273,6 +275,17 @@ impl WorkerDir {
         checked::write_unsynced(&path, text)
     }
 
+    /// Where attempts of a job wrote: a directory, or a URL.
+    pub(crate) fn staging_of(&self, job: JobId) -> Option<String> {
+        checked::read(&self.staging_memo(job)).ok().flatten()
+    }
+
+    /// Whose jobs' files these are, once that is known.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        let known = checked::read(&self.root.join("cluster")).ok().flatten()?;
+        known.parse().ok()
+    }
+
     /// Deletes all files of a job that has ended, its staging directory
     /// included. May be repeated.
     pub(crate) fn remove_job(&self, job: JobId) -> io::Result<()> {
@@ -280,7 +293,9 @@ impl WorkerDir {
         remove_tree(&self.root.join("scratch").join(job.to_string()))?;
         // Last, because others may be in its way: it is on the user's disk.
         let memo = self.staging_memo(job);
-        if let Ok(Some(staging)) = checked::read(&memo) {
+        if let Ok(Some(staging)) = checked::read(&memo)
+            && !is_url(&staging)
+        {
             remove_tree(Path::new(&staging))?;
         }
         remove_file(&memo)?;

@@ -4,7 +4,7 @@ use super::*;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vivat_engine::{CancelFlag, Progress};
-use vivat_shared::attempt::{InputFile, SplitRange};
+use vivat_shared::attempt::{InputFile, InputOrigin, SplitRange};
 use vivat_shared::ids::{ClusterId, Epoch, WorkerEpoch, WorkerId};
 use vivat_shared::job::{InputFormat, JobSpec, OutputLocation, Policy, Visibility};
 
@@ -39,7 +39,7 @@ fn grant(text: &str) -> Arc<Grant> {
         path: "/a".to_owned(),
         display: "a".to_owned(),
         bytes: 1,
-        modified_ns: 0,
+        origin: InputOrigin::FileSystem { modified_ns: 0 },
     };
     let split = SplitRange {
         file: 0,
@@ -47,15 +47,22 @@ fn grant(text: &str) -> Arc<Grant> {
         bytes: 1,
     };
     let work = match attempt.task.kind {
-        vivat_shared::ids::TaskKind::Reduce => Work::Reduce { maps: 1 },
+        vivat_shared::ids::TaskKind::Reduce => Work::Reduce {
+            maps: 1,
+            output: None,
+        },
         vivat_shared::ids::TaskKind::Map => Work::Map {
             file,
             split,
             splits: 1,
+            blocks: Vec::new(),
+            blocks_start: 0,
         },
         vivat_shared::ids::TaskKind::Plan
         | vivat_shared::ids::TaskKind::Close
-        | vivat_shared::ids::TaskKind::Commit => Work::Plan,
+        | vivat_shared::ids::TaskKind::Commit => Work::Plan {
+            datasets: Vec::new(),
+        },
     };
     Arc::new(Grant {
         attempt,

@@ -5,6 +5,7 @@
 //! next; it knows neither the leader nor the epoch. Whatever user code does,
 //! short of ending the process, ends in an outcome.
 
+mod elsewhere;
 mod here;
 mod panics;
 mod programs;
@@ -20,14 +21,18 @@ use vivat_programs::ProgramEntry;
 use vivat_shared::attempt::{AttemptFailure, Outcome, PlanChunk, Work};
 use vivat_shared::cause::{FailureCause, InputRange};
 use vivat_shared::ids::{AttemptId, JobId, TaskKind};
+use vivat_shared::job::OutputLocation;
 use vivat_shared::limits::OUTPUT_TAIL_BYTES_MAX;
 
+use crate::blocks::Blocks;
 use crate::core::Core;
 use crate::dir::{CELL_CONTROL, RunningCells, WorkerDir};
 use crate::held::{Grant, SlotKind, Taken};
+use crate::remote::Stores;
 use crate::shuffle::Shuffle;
 use crate::sink::OutputPaths;
 use programs::Programs;
+use work::Slice;
 
 /// Of a message within a cause, so that a report stays far below an entry.
 const DETAIL_BYTES_MAX: usize = 1024;
@@ -65,6 +70,8 @@ pub(crate) struct Runner {
     pub(crate) dir: Arc<WorkerDir>,
     pub(crate) leader: LeaderClient,
     pub(crate) shuffle: Arc<Shuffle>,
+    pub(crate) blocks: Blocks,
+    stores: Arc<Stores>,
     pub(crate) runtime: Handle,
     pub(crate) slot_memory_bytes: usize,
     cells: RunningCells,
@@ -81,6 +88,7 @@ pub(crate) struct RunnerParts {
     pub(crate) dir: Arc<WorkerDir>,
     pub(crate) leader: LeaderClient,
     pub(crate) shuffle: Arc<Shuffle>,
+    pub(crate) blocks: Blocks,
     pub(crate) runtime: Handle,
     pub(crate) slots: u32,
     pub(crate) slot_memory_bytes: usize,
@@ -97,6 +105,8 @@ impl Runner {
             dir: parts.dir,
             leader: parts.leader,
             shuffle: parts.shuffle,
+            blocks: parts.blocks,
+            stores: Arc::default(),
             runtime: parts.runtime,
             slot_memory_bytes: parts.slot_memory_bytes,
             cells: parts.cells,
@@ -156,6 +166,7 @@ impl Runner {
     /// Drops what is kept of jobs that have ended.
     pub(crate) fn forget_jobs(&self, jobs: &[JobId]) {
         self.programs.forget(jobs);
+        self.forget_objects(jobs);
     }
 
     /// Deletes what an attempt wrote, because nobody wants it.
@@ -164,6 +175,10 @@ impl Runner {
         let deleted = match attempt.task.kind {
             TaskKind::Map => self.dir.remove_segment(attempt),
             TaskKind::Reduce => {
+                if let OutputLocation::Objects { url } = &grant.spec.output {
+                    self.discard_object(grant, url);
+                }
+                // Blocks of a dataset are found by the next report of what is here.
                 match OutputPaths::new(&grant.spec.output, grant.cluster, attempt.job()) {
                     Ok(paths) => paths.remove_attempt(attempt),
                     Err(_) => Ok(()),
@@ -265,13 +280,26 @@ impl Runner {
             return Err(Fault::Stopped);
         }
         match &grant.work {
-            Work::Plan => self.plan(grant, send),
+            Work::Plan { datasets } => self.plan(grant, datasets, send),
             Work::Map {
                 file,
                 split,
                 splits,
-            } => self.map(grant, file, *split, *splits, cell),
-            Work::Reduce { .. } => self.reduce(grant, taken.fetched.as_ref(), cell),
+                blocks,
+                blocks_start,
+            } => {
+                let slice = Slice {
+                    file,
+                    range: *split,
+                    splits: *splits,
+                    blocks,
+                    blocks_start: *blocks_start,
+                };
+                self.map(grant, &slice, cell)
+            }
+            Work::Reduce { output, .. } => {
+                self.reduce(grant, taken.fetched.as_ref(), *output, cell)
+            }
             Work::Commit { parts, replaces } => self.commit(grant, parts, replaces.as_ref()),
         }
     }
@@ -330,7 +358,7 @@ fn failed(grant: &Grant, mut cause: FailureCause, mut output_tail: String) -> Ou
             offset: split.offset,
             bytes: split.bytes,
         }),
-        Work::Plan | Work::Reduce { .. } | Work::Commit { .. } => None,
+        Work::Plan { .. } | Work::Reduce { .. } | Work::Commit { .. } => None,
     };
     Outcome::Failed(AttemptFailure {
         cause,

@@ -8,24 +8,42 @@ use std::time::Duration;
 
 use vivat_client::{ClientError, Refusal};
 use vivat_engine::failpoint::point;
-use vivat_engine::{EngineError, MapTask, ReduceTask};
+use vivat_engine::{EngineError, InputOpener, LocalFiles, MapTask, ReduceReport, ReduceTask};
 use vivat_proto::convert::attempt::chunk_to_wire;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::attempt::{
-    CommittedPart, InputFile, Outcome, OutputIdentity, PlanChunk, SplitRange,
+    CommittedPart, Counters, InputFile, InputOrigin, Outcome, OutputIdentity, PartOutput,
+    PlanChunk, SplitRange, counters,
 };
 use vivat_shared::cause::FailureCause;
-use vivat_shared::ids::AttemptId;
-use vivat_shared::job::StepSpec;
+use vivat_shared::dataset::{LocatedBlock, ReplicatedBlock};
+use vivat_shared::ids::{AttemptId, DatasetId};
+use vivat_shared::job::{OutputLocation, StepSpec, is_url};
+use vivat_shared::limits::INPUT_FILES_MAX;
 use vivat_shared::size_code::SizeCode;
 
-use super::{Fault, Runner, SendChunk};
+use super::{Fault, Runner, SendChunk, elsewhere};
+use crate::datasets::{DatasetOpener, DatasetPart, PartOrder, PlannedFile, Served};
 use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
 use crate::sink::{CommitOrder, OutputPaths, check_output, commit};
-use crate::source::{PlanWriter, list};
+use crate::source::{PlanWriter, RemoteOpener, list, list_remote};
+
+/// What a map reads.
+pub(super) struct Slice<'t> {
+    pub(super) file: &'t InputFile,
+    pub(super) range: SplitRange,
+    /// Splits of the round in all.
+    pub(super) splits: u32,
+    /// Of a dataset's file: the blocks that it lies in.
+    pub(super) blocks: &'t [LocatedBlock],
+    pub(super) blocks_start: u64,
+}
+
+/// What a reduce wrote: its part, the part's blocks, sums.
+pub(super) type Reduced = (PartOutput, Vec<ReplicatedBlock>, Counters);
 
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
 const SEARCH_BUDGET: Duration = Duration::from_secs(30);
@@ -36,20 +54,28 @@ impl Runner {
     pub(super) fn plan(
         &self,
         grant: &Arc<Grant>,
+        datasets: &[DatasetId],
         mut send: &mut SendChunk<'_>,
     ) -> Result<Outcome, Fault> {
         let spec = &grant.spec;
         self.programs.get(grant.attempt.task.round, spec)?;
         let stopped = || grant.cancel.is_cancelled();
-        let files = list(&spec.inputs, &stopped)?;
-        let paths = self.output(grant)?;
-        let replaces = check_output(&paths, spec.overwrite)?;
+        let files = self.inputs(grant, datasets)?;
+        let replaces = match &spec.output {
+            OutputLocation::Directory { .. } => check_output(&self.output(grant)?, spec.overwrite)?,
+            // Whether the name is taken, the log knows.
+            OutputLocation::Dataset { .. } => None,
+            OutputLocation::Objects { url } => {
+                let checked = self.objects(grant, url)?.check(spec.overwrite);
+                checked.map_err(|cause| elsewhere::unless_stopped(grant, cause))?
+            }
+        };
         let mut writer = PlanWriter::new(spec.format, spec.split_bytes);
         for file in files {
             writer.add(file, &mut send)?;
         }
         let sums = writer.finish(&mut send)?;
-        point("plan-done").map_err(|error| paths.cause(&error))?;
+        point("plan-done").map_err(self.storage("a plan"))?;
         if stopped() {
             return Err(Fault::Stopped);
         }
@@ -62,14 +88,67 @@ impl Runner {
         })
     }
 
+    /// The files of all inputs, in the order of the inputs.
+    fn inputs(
+        &self,
+        grant: &Arc<Grant>,
+        datasets: &[DatasetId],
+    ) -> Result<Vec<PlannedFile>, Fault> {
+        let stopped = || grant.cancel.is_cancelled();
+        let mut datasets = datasets.iter();
+        let mut files = Vec::new();
+        for input in &grant.spec.inputs {
+            if is_url(&input.path) {
+                let listed = list_remote(&self.stores, input, &self.waiting(grant));
+                files.extend(listed.map_err(|cause| elsewhere::unless_stopped(grant, cause))?);
+                continue;
+            }
+            if input.dataset().is_none() {
+                let listed = list(std::slice::from_ref(input), &stopped)?;
+                files.extend(listed.into_iter().map(|file| PlannedFile {
+                    file,
+                    cuts: Vec::new(),
+                    is_whole: false,
+                }));
+                continue;
+            }
+            let dataset = datasets.next().ok_or_else(|| FailureCause::Internal {
+                detail: format!("{} came without an id", input.display),
+            })?;
+            let listing = crate::datasets::files(&self.leader, *dataset, &input.display);
+            let listed = self.blocks.wait(listing, &grant.stopped);
+            files.extend(listed.ok_or(Fault::Stopped)??);
+        }
+        if files.len() > INPUT_FILES_MAX as usize {
+            let detail = format!("more than {INPUT_FILES_MAX} input files");
+            return Err(FailureCause::PlanTooLarge { detail }.into());
+        }
+        Ok(files)
+    }
+
     pub(super) fn map(
         &self,
         grant: &Arc<Grant>,
-        file: &InputFile,
-        range: SplitRange,
-        splits: u32,
+        slice: &Slice<'_>,
         cell: usize,
     ) -> Result<Outcome, Fault> {
+        let served = Arc::new(Served::default());
+        let dataset = DatasetOpener {
+            blocks: &self.blocks,
+            located: slice.blocks,
+            start: slice.blocks_start,
+            stopped: &grant.stopped,
+            served: Arc::clone(&served),
+        };
+        let remote = RemoteOpener {
+            stores: &self.stores,
+            waiting: self.waiting(grant),
+        };
+        let input: &dyn InputOpener = match slice.file.origin {
+            InputOrigin::FileSystem { .. } => &LocalFiles,
+            InputOrigin::Remote { .. } => &remote,
+            InputOrigin::Dataset { .. } => &dataset,
+        };
         let attempt = grant.attempt;
         let program = self.programs.get(attempt.task.round, &grant.spec)?;
         let segment_path = self
@@ -81,11 +160,12 @@ impl Runner {
             .slot_scratch(cell)
             .map_err(self.storage("a spill"))?;
         let report = program.executable.map(&mut MapTask {
-            file,
-            range,
+            file: slice.file,
+            input,
+            range: slice.range,
             format: grant.spec.format,
             split: attempt.task.index,
-            splits,
+            splits: slice.splits,
             partitions: step(grant)?.reducers,
             segment_path: &segment_path,
             scratch: &scratch,
@@ -95,7 +175,15 @@ impl Runner {
             progress: &grant.progress,
             cancel: &grant.cancel,
         });
-        let report = report.map_err(fault)?;
+        let mut report = report.map_err(fault)?;
+        for (name, bytes) in [
+            (counters::MAP_INPUT_LOCAL_BYTES, served.local()),
+            (counters::MAP_INPUT_REMOTE_BYTES, served.remote()),
+        ] {
+            if bytes > 0 {
+                report.counters.insert(name.to_owned(), bytes);
+            }
+        }
         point("map-done").map_err(self.storage("a segment"))?;
         Ok(Outcome::Mapped {
             segments: report
@@ -112,31 +200,43 @@ impl Runner {
         &self,
         grant: &Arc<Grant>,
         fetched: Option<&Fetched>,
+        output: Option<DatasetId>,
         cell: usize,
     ) -> Result<Outcome, Fault> {
+        let (output, blocks, mut sums) = match (output, &grant.spec.output) {
+            (Some(output), _) => self.reduce_to_dataset(grant, fetched, output, cell)?,
+            (None, OutputLocation::Objects { url }) => {
+                self.reduce_to_objects(grant, fetched, url, cell)?
+            }
+            (None, OutputLocation::Directory { .. } | OutputLocation::Dataset { .. }) => {
+                self.reduce_to_file(grant, fetched, cell)?
+            }
+        };
         let attempt = grant.attempt;
-        let program = self.programs.get(attempt.task.round, &grant.spec)?;
-        let sources = fetched.map(Fetched::sources).unwrap_or_default();
+        if let Err(error) = self.dir.remove_scratch(attempt) {
+            tracing::warn!(%attempt, error = %error, "cannot delete fetched segments");
+        }
+        if let Some(fetched) = fetched {
+            sums.insert(counters::SHUFFLE_BYTES.to_owned(), fetched.bytes());
+        }
+        Ok(Outcome::Reduced {
+            output,
+            blocks,
+            counters: sums,
+        })
+    }
+
+    fn reduce_to_file(
+        &self,
+        grant: &Arc<Grant>,
+        fetched: Option<&Fetched>,
+        cell: usize,
+    ) -> Result<Reduced, Fault> {
         let paths = self.output(grant)?;
         paths.create_staging()?;
-        let mut part = Part::create(&paths.attempt_file(attempt)).map_err(|e| paths.cause(&e))?;
-        let scratch = self
-            .dir
-            .slot_scratch(cell)
-            .map_err(self.storage("a merge"))?;
-        let report = program.executable.reduce(&mut ReduceTask {
-            partition: attempt.task.index,
-            partitions: step(grant)?.reducers,
-            sources,
-            output: &mut part,
-            scratch: &scratch,
-            memory_bytes: self.slot_memory_bytes,
-            parameters: &program.parameters,
-            broadcast: &[],
-            progress: &grant.progress,
-            cancel: &grant.cancel,
-        });
-        let report = match report {
+        let file = paths.attempt_file(grant.attempt);
+        let mut part = Part::create(&file).map_err(|e| paths.cause(&e))?;
+        let report = match self.reduce_into(&mut part, grant, fetched, cell)? {
             Err(EngineError::Output { source }) => return Err(paths.cause(&source).into()),
             report => report.map_err(fault)?,
         };
@@ -144,18 +244,67 @@ impl Runner {
             .and_then(|()| paths.sync_staging())
             .and_then(|()| point("part-done"))
             .map_err(|error| paths.cause(&error))?;
-        if let Err(error) = self.dir.remove_scratch(attempt) {
-            tracing::warn!(%attempt, error = %error, "cannot delete fetched segments");
-        }
-        let mut counters = report.counters;
-        if let Some(fetched) = fetched {
-            let name = vivat_shared::attempt::counters::SHUFFLE_BYTES.to_owned();
-            counters.insert(name, fetched.bytes());
-        }
-        Ok(Outcome::Reduced {
-            output: report.output,
-            counters,
-        })
+        Ok((report.output, Vec::new(), report.counters))
+    }
+
+    fn reduce_to_dataset(
+        &self,
+        grant: &Arc<Grant>,
+        fetched: Option<&Fetched>,
+        output: DatasetId,
+        cell: usize,
+    ) -> Result<Reduced, Fault> {
+        let failed = |error: &io::Error| {
+            if grant.cancel.is_cancelled() {
+                return Fault::Stopped;
+            }
+            let detail = format!("a block of the output: {error}");
+            FailureCause::Storage { detail }.into()
+        };
+        let mut part = DatasetPart::new(PartOrder {
+            blocks: &self.blocks,
+            leader: &self.leader,
+            stopped: &grant.stopped,
+            output,
+            partition: grant.attempt.task.index,
+            attempt: grant.attempt.number,
+            worker: grant.worker.worker,
+        });
+        let report = match self.reduce_into(&mut part, grant, fetched, cell)? {
+            Err(EngineError::Output { source }) => return Err(failed(&source)),
+            report => report.map_err(fault)?,
+        };
+        let blocks = part.finish().map_err(|error| failed(&error))?;
+        Ok((report.output, blocks, report.counters))
+    }
+
+    /// Runs the program; what the engine says is the caller's to judge.
+    pub(super) fn reduce_into(
+        &self,
+        output: &mut dyn Write,
+        grant: &Arc<Grant>,
+        fetched: Option<&Fetched>,
+        cell: usize,
+    ) -> Result<Result<ReduceReport, EngineError>, Fault> {
+        let attempt = grant.attempt;
+        let program = self.programs.get(attempt.task.round, &grant.spec)?;
+        let sources = fetched.map(Fetched::sources).unwrap_or_default();
+        let scratch = self
+            .dir
+            .slot_scratch(cell)
+            .map_err(self.storage("a merge"))?;
+        Ok(program.executable.reduce(&mut ReduceTask {
+            partition: attempt.task.index,
+            partitions: step(grant)?.reducers,
+            sources,
+            output,
+            scratch: &scratch,
+            memory_bytes: self.slot_memory_bytes,
+            parameters: &program.parameters,
+            broadcast: &[],
+            progress: &grant.progress,
+            cancel: &grant.cancel,
+        }))
     }
 
     pub(super) fn commit(
@@ -164,6 +313,11 @@ impl Runner {
         parts: &[CommittedPart],
         replaces: Option<&OutputIdentity>,
     ) -> Result<Outcome, Fault> {
+        if let OutputLocation::Objects { url } = &grant.spec.output {
+            let committed = self.objects(grant, url)?.commit(parts, replaces);
+            committed.map_err(|cause| elsewhere::unless_stopped(grant, cause))?;
+            return Ok(Outcome::Committed);
+        }
         let paths = self.output(grant)?;
         commit(&CommitOrder {
             paths: &paths,
@@ -186,7 +340,7 @@ impl Runner {
     }
 
     /// What an error of the worker's own disk means for the attempt.
-    fn storage(&self, what: &'static str) -> impl Fn(io::Error) -> Fault {
+    pub(super) fn storage(&self, what: &'static str) -> impl Fn(io::Error) -> Fault {
         move |error| self.dir.cause(what, &error).into()
     }
 
@@ -265,7 +419,7 @@ fn step(grant: &Grant) -> Result<&StepSpec, Fault> {
     })
 }
 
-fn fault(error: EngineError) -> Fault {
+pub(super) fn fault(error: EngineError) -> Fault {
     match error {
         EngineError::Cancelled => Fault::Stopped,
         EngineError::Segment { map, source } => {

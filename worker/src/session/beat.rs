@@ -1,5 +1,5 @@
 //! Heartbeats: renew the lease, tell what is held and how far it is, learn
-//! what must stop and which jobs' files may go.
+//! what must stop and which jobs' files and datasets' blocks may go.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use vivat_proto::v1;
-use vivat_shared::ids::{AttemptId, JobId};
+use vivat_shared::ids::{AttemptId, DatasetId, JobId};
 
 use super::{Registration, Session, SessionEnd, after_error, blocking};
 use crate::dir::WorkerDir;
@@ -45,6 +45,7 @@ impl Session {
     fn heartbeat(&self, registration: Registration) -> v1::HeartbeatRequest {
         let (held, progress) = self.core.look(|held| (held.ids(), held.progress()));
         let jobs = self.dir.jobs();
+        let usage = self.blocks.usage();
         v1::HeartbeatRequest {
             worker: Some(registration.worker.into()),
             held: held.into_iter().map(Into::into).collect(),
@@ -61,6 +62,10 @@ impl Session {
                 .take(JOBS_ASKED_MAX)
                 .map(|job| job.0)
                 .collect(),
+            datasets: self.blocks.some_datasets(),
+            disk_bytes: usage.budget,
+            // What is promised to writers is as good as taken.
+            disk_used_bytes: usage.used.saturating_add(usage.reserved),
         }
     }
 
@@ -69,6 +74,10 @@ impl Session {
         if !kill.is_empty() {
             tracing::debug!(attempts = kill.len(), "told to stop attempts");
             self.core.change(|held| held.kill(&kill));
+        }
+        if !answer.gone_datasets.is_empty() {
+            let gone = answer.gone_datasets.into_iter();
+            self.blocks.forget(gone.map(DatasetId));
         }
         let at_it = deleting.as_ref().is_some_and(|task| !task.is_finished());
         if answer.ended_jobs.is_empty() || at_it {

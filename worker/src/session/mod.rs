@@ -1,11 +1,13 @@
 //! The worker's side of its registration: one epoch after the other.
 //!
 //! Register, offer the segments that are still on the disk, then pull, report
-//! and beat side by side until the leader says that the epoch is stale. Losing
+//! and beat side by side until the leader says that the epoch is stale; beside
+//! them, tell of the blocks that are here and of those that got lost. Losing
 //! the leader ends nothing here: every call looks for the next one by itself,
 //! while slots and fetches go on with what is held.
 
 mod beat;
+mod blocks;
 mod pull;
 mod report;
 mod restore;
@@ -27,6 +29,7 @@ use vivat_proto::v1::worker_service_client::WorkerServiceClient;
 use vivat_shared::ids::{AttemptId, ClusterId, WorkerEpoch};
 use vivat_shared::job::HostIdentity;
 
+use crate::blocks::Blocks;
 use crate::core::Core;
 use crate::dir::{DirError, WorkerDir};
 use crate::runner::Runner;
@@ -73,6 +76,9 @@ pub(crate) struct Session {
     pub(crate) leader: LeaderClient,
     pub(crate) runner: Arc<Runner>,
     pub(crate) shuffle: Arc<Shuffle>,
+    pub(crate) blocks: Blocks,
+    /// Between two reports of all blocks.
+    pub(crate) block_report_interval: Duration,
     pub(crate) introduction: Introduction,
     pub(crate) registered: watch::Sender<Option<WorkerEpoch>>,
 }
@@ -87,6 +93,8 @@ impl Session {
             if let Err(error) = self.adopt(registration).await {
                 return error;
             }
+            let worker = registration.worker.worker;
+            self.blocks.identify(worker, registration.cluster);
             self.registered.send_replace(Some(registration.worker));
             let end = self.serve(registration).await;
             self.registered.send_replace(None);
@@ -112,6 +120,8 @@ impl Session {
             Err(end) = pull => end,
             Err(end) = self.report(registration) => end,
             Err(end) = self.beat(registration) => end,
+            Err(end) = self.report_blocks(registration) => end,
+            Err(end) = self.report_lost_blocks(registration) => end,
             never = self.watch_leader() => match never {},
         }
     }
@@ -179,10 +189,29 @@ impl Session {
         F: Fn(WorkerServiceClient<Channel>, Request<R>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<T>, Status>>,
     {
+        self.call_over(budget, per_try, request, |channel, request| {
+            call(vivat_client::worker_service(channel), request)
+        })
+        .await
+    }
+
+    /// The same, to any of the leader's services.
+    async fn call_over<R, T, F, Fut>(
+        &self,
+        budget: Duration,
+        per_try: Duration,
+        request: &R,
+        call: F,
+    ) -> Result<T, ClientError>
+    where
+        R: Clone,
+        F: Fn(Channel, Request<R>) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
         loop {
             tokio::select! {
                 biased;
-                answer = call_leader(&self.leader, budget, per_try, request, &call) => {
+                answer = call_over(&self.leader, budget, per_try, request, &call) => {
                     return answer;
                 }
                 // A leader that was stopped or cut off answers nothing, and
@@ -242,12 +271,30 @@ where
     F: Fn(WorkerServiceClient<Channel>, Request<R>) -> Fut,
     Fut: Future<Output = Result<tonic::Response<T>, Status>>,
 {
+    call_over(leader, budget, per_try, request, |channel, request| {
+        call(vivat_client::worker_service(channel), request)
+    })
+    .await
+}
+
+async fn call_over<R, T, F, Fut>(
+    leader: &LeaderClient,
+    budget: Duration,
+    per_try: Duration,
+    request: &R,
+    call: F,
+) -> Result<T, ClientError>
+where
+    R: Clone,
+    F: Fn(Channel, Request<R>) -> Fut,
+    Fut: Future<Output = Result<tonic::Response<T>, Status>>,
+{
     let call = &call;
     let answer = leader
         .call(budget, per_try, |channel| {
             let mut request = Request::new(request.clone());
             request.set_timeout(per_try);
-            call(vivat_client::worker_service(channel), request)
+            call(channel, request)
         })
         .await?;
     Ok(answer.into_inner())
@@ -255,22 +302,10 @@ where
 
 /// Whether an error says that the epoch is over.
 pub(crate) fn is_stale(error: &ClientError) -> bool {
-    match error.detail() {
-        Some(Kind::StaleEpoch(_) | Kind::UnknownWorker(_)) => true,
-        Some(
-            Kind::NotLeader(_)
-            | Kind::KeyConflict(_)
-            | Kind::UnknownJob(_)
-            | Kind::TooLate(_)
-            | Kind::JobEnded(_)
-            | Kind::InvalidSpec(_)
-            | Kind::Limit(_)
-            | Kind::OutcomeUnknown(_)
-            | Kind::SegmentGone(_)
-            | Kind::SegmentDamaged(_),
-        )
-        | None => false,
-    }
+    matches!(
+        error.detail(),
+        Some(Kind::StaleEpoch(_) | Kind::UnknownWorker(_))
+    )
 }
 
 fn registration(answer: v1::RegisterWorkerResponse) -> Result<Registration, WireError> {

@@ -356,19 +356,7 @@ fn failure_of(status: &Status) -> Failure {
     }
     match detail_of(status) {
         Some(Kind::SegmentGone(_) | Kind::SegmentDamaged(_)) => Failure::Gone,
-        Some(
-            Kind::NotLeader(_)
-            | Kind::StaleEpoch(_)
-            | Kind::KeyConflict(_)
-            | Kind::UnknownJob(_)
-            | Kind::TooLate(_)
-            | Kind::JobEnded(_)
-            | Kind::InvalidSpec(_)
-            | Kind::Limit(_)
-            | Kind::UnknownWorker(_)
-            | Kind::OutcomeUnknown(_),
-        )
-        | None => Failure::Unreachable,
+        Some(_) | None => Failure::Unreachable,
     }
 }
 

@@ -45,7 +45,7 @@ struct Gathering {
 impl Shuffle {
     /// Gathers, and hands the reduce to the slots or reports why it cannot be.
     pub(super) async fn gather(self: &Arc<Self>, grant: &Arc<Grant>, fetched: Option<Fetched>) {
-        let Work::Reduce { maps } = grant.work else {
+        let Work::Reduce { maps, .. } = grant.work else {
             return;
         };
         let mut fetched = fetched.unwrap_or_else(|| Fetched::none_of(maps));

@@ -19,13 +19,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
 /// The channels.
 #[derive(Debug)]
-pub(super) struct Holders {
+pub(crate) struct Holders {
     transport: Transport,
     channels: Mutex<HashMap<String, Channel>>,
 }
 
 impl Holders {
-    pub(super) fn new(transport: Transport) -> Self {
+    pub(crate) fn new(transport: Transport) -> Self {
         Self {
             transport,
             channels: Mutex::default(),
@@ -34,7 +34,7 @@ impl Holders {
 
     /// The channel to an address; it dials at its first call. None when the
     /// text is no address.
-    pub(super) fn get(&self, address: &str) -> Option<Channel> {
+    pub(crate) fn get(&self, address: &str) -> Option<Channel> {
         let mut channels = self.lock();
         if let Some(channel) = channels.get(address) {
             return Some(channel.clone());
@@ -56,7 +56,7 @@ impl Holders {
     }
 
     /// Gives a channel up after a transport error; the next call builds one.
-    pub(super) fn give_up(&self, address: &str) {
+    pub(crate) fn give_up(&self, address: &str) {
         self.lock().remove(address);
     }
 

@@ -27,9 +27,8 @@ use crate::dir::WorkerDir;
 use crate::held::Grant;
 
 pub(crate) use fetched::Fetched;
+pub(crate) use holders::Holders;
 pub(crate) use server::SegmentServer;
-
-use holders::Holders;
 
 /// Streams from other workers at once, over all reduces.
 const STREAMS_MAX: usize = 8;

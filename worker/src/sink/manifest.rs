@@ -20,15 +20,38 @@ pub(crate) struct Manifest {
     cluster_id: String,
     job_id: String,
     parts: Vec<Part>,
+    /// Of objects: whose parts were there before, see [`super::objects`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+pub(super) struct Part {
     name: String,
+    /// Of objects: the key below the prefix where the part lies, which is of the
+    /// attempt that won. A file of a directory has its final name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     bytes: u64,
     records: u64,
     /// Eight hexadecimal digits, over the part's bytes.
     crc32c: String,
+}
+
+impl Part {
+    /// Below the prefix; none when it is one of a directory, or leads elsewhere.
+    pub(super) fn key(&self) -> Option<&str> {
+        let key = self.key.as_deref()?;
+        (!key.is_empty() && !key.contains('/')).then_some(key)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn crc32c(&self) -> Option<u32> {
+        u32::from_str_radix(&self.crc32c, 16).ok()
+    }
 }
 
 impl Manifest {
@@ -42,12 +65,42 @@ impl Manifest {
                 .enumerate()
                 .map(|(partition, part)| Part {
                     name: super::part_name(partition),
+                    key: None,
                     bytes: part.output.bytes,
                     records: part.output.records,
                     crc32c: format!("{:08x}", part.output.crc32c),
                 })
                 .collect(),
+            replaced: None,
         }
+    }
+
+    /// The same, of parts that lie under keys, in order.
+    pub(super) fn of_objects(mut self, keys: Vec<String>, replaced: Option<String>) -> Self {
+        for (part, key) in self.parts.iter_mut().zip(keys) {
+            part.key = Some(key);
+        }
+        Self { replaced, ..self }
+    }
+
+    /// Whose it is: cluster and job, as they stand in names.
+    pub(super) fn tag(&self) -> String {
+        let short = self.cluster_id.get(..8).unwrap_or(&self.cluster_id);
+        format!("{short}-{}", self.job_id)
+    }
+
+    /// Of what is in it.
+    pub(super) fn crc32c(&self) -> u64 {
+        let json = self.to_json().unwrap_or_default();
+        u64::from(crc32c::crc32c(&json))
+    }
+
+    pub(super) fn replaced(&self) -> Option<&str> {
+        self.replaced.as_deref()
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     pub(super) fn is_of(&self, cluster: ClusterId, job: JobId) -> bool {

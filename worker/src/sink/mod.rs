@@ -8,6 +8,7 @@
 
 mod commit;
 mod manifest;
+pub(crate) mod objects;
 
 use std::fs::{self, File};
 use std::io;
@@ -52,7 +53,11 @@ impl OutputPaths {
         cluster: ClusterId,
         job: JobId,
     ) -> Result<Self, FailureCause> {
-        let OutputLocation::Directory { path, display, .. } = output;
+        let OutputLocation::Directory { path, display, .. } = output else {
+            return Err(FailureCause::Internal {
+                detail: format!("{} is no directory", output.display(job)),
+            });
+        };
         let target = PathBuf::from(path);
         let (Some(parent), Some(name)) = (
             target.parent().map(Path::to_owned),

@@ -5,15 +5,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use vivat_shared::attempt::InputFile;
+use vivat_shared::attempt::{InputFile, InputOrigin};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::job::InputPattern;
+use vivat_shared::job::{InputPattern, is_url};
 use vivat_shared::limits::{INPUT_FILES_MAX, PATH_BYTES_MAX};
 
-const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
+pub(super) const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
 
 /// As a shell has it: a star stays within a component and skips hidden files.
-const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
+pub(super) const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
@@ -25,6 +25,12 @@ const GLOB_OPTIONS: glob::MatchOptions = glob::MatchOptions {
 ///
 /// The first pattern or file that cannot be read, by its typed cause.
 pub fn list_inputs(patterns: &[InputPattern]) -> Result<Vec<InputFile>, FailureCause> {
+    if let Some(url) = patterns.iter().find(|pattern| is_url(&pattern.path)) {
+        return Err(FailureCause::InputUnreadable {
+            path: crate::remote::shown(&url.display),
+            detail: "only a cluster's workers read URLs".to_owned(),
+        });
+    }
     list(patterns, &|| false)
 }
 
@@ -237,7 +243,9 @@ fn look_at(found: Found) -> Result<InputFile, FailureCause> {
         path: text.to_owned(),
         display,
         bytes: metadata.len(),
-        modified_ns: modified_ns(&metadata),
+        origin: InputOrigin::FileSystem {
+            modified_ns: modified_ns(&metadata),
+        },
     })
 }
 

@@ -4,11 +4,15 @@
 //! Masters see the result, never the files.
 
 mod list;
+mod remote;
 mod splits;
+mod urls;
 
 pub(crate) use list::list;
 pub use list::list_inputs;
+pub(crate) use remote::{RemoteOpener, list_remote};
 pub(crate) use splits::PlanWriter;
+pub use urls::{UrlFile, UrlReader};
 
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,14 @@
 //! Chunks are made as they are sent, so a plan of millions of splits never
 //! stands in memory as a whole.
 
-use vivat_shared::attempt::{InputFile, PlanChunk, SplitRange};
+use vivat_engine::Compression;
+use vivat_shared::attempt::{InputOrigin, PlanChunk, SplitRange};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::job::InputFormat;
 use vivat_shared::limits::{PLAN_CHUNK_BYTES_MAX, SPLITS_MAX};
 use vivat_shared::plan;
+
+use crate::datasets::PlannedFile;
 
 /// The lengths of a chunk's two lists, as encoded.
 const CHUNK_OVERHEAD_BYTES: usize = 20;
@@ -45,26 +48,44 @@ impl PlanWriter {
     /// Adds a file with its splits; `send` gets each chunk that becomes full,
     /// with its number. An empty file is one empty split: a program may have a
     /// word to say of every file (`grep count=true`).
+    ///
+    /// The file's cuts are places behind which its bytes lie elsewhere: splits end
+    /// there if a record can.
     pub(crate) fn add<E: From<FailureCause>>(
         &mut self,
-        file: InputFile,
+        planned: PlannedFile,
         send: &mut impl FnMut(u32, PlanChunk) -> Result<(), E>,
     ) -> Result<(), E> {
-        let step = self.step_bytes(file.bytes);
+        let PlannedFile {
+            file,
+            cuts,
+            is_whole,
+        } = planned;
+        let is_whole = is_whole || Compression::of(&file).is_some();
+        let step = match is_whole {
+            true => file.bytes.max(1),
+            false => self.step_bytes(file.bytes),
+        };
         let (index, bytes) = (self.sums.files, file.bytes);
         let encoded = text_bytes(&file.path)
             + text_bytes(&file.display)
             + varint_bytes(bytes)
-            + varint_bytes(u64::MAX);
+            + origin_bytes(&file.origin);
         self.make_room(encoded, send)?;
         self.chunk.files.push(file);
         self.sums.files += 1;
         let mut offset = 0;
+        let (format, cuts) = (self.format, cuts.into_iter());
+        let mut cuts = cuts
+            .filter(|cut| !is_whole && may_end(format, *cut))
+            .peekable();
         loop {
+            while cuts.next_if(|cut| *cut <= offset).is_some() {}
+            let end = cuts.peek().copied().unwrap_or(bytes).min(bytes);
             let split = SplitRange {
                 file: index,
                 offset,
-                bytes: step.min(bytes - offset),
+                bytes: step.min(end - offset),
             };
             if self.sums.splits == SPLITS_MAX {
                 return Err(FailureCause::PlanTooLarge {
@@ -133,6 +154,25 @@ impl PlanWriter {
         self.sums.chunks += 1;
         send(number, chunk)
     }
+}
+
+/// Whether a split may end at a place where no record does, or where one does.
+fn may_end(format: InputFormat, at: u64) -> bool {
+    match format {
+        InputFormat::Text => true,
+        InputFormat::Csv | InputFormat::WholeFile => false,
+        InputFormat::Fixed(record) => at.is_multiple_of(u64::from(record).max(1)),
+    }
+}
+
+fn origin_bytes(origin: &InputOrigin) -> usize {
+    let number = varint_bytes(u64::MAX);
+    let content = match origin {
+        InputOrigin::FileSystem { .. } => number,
+        InputOrigin::Dataset { .. } => 2 * number,
+        InputOrigin::Remote { version } => text_bytes(version),
+    };
+    1 + content
 }
 
 fn text_bytes(text: &str) -> usize {

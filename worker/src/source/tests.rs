@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::*;
+use crate::datasets::PlannedFile;
 use tempfile::TempDir;
-use vivat_shared::attempt::{InputFile, PlanChunk};
+use vivat_shared::attempt::{InputFile, InputOrigin, PlanChunk};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::job::{InputFormat, InputPattern, Visibility};
 use vivat_shared::limits::PLAN_CHUNK_BYTES_MAX;
@@ -100,7 +101,9 @@ fn file(name: &str, bytes: u64) -> InputFile {
         path: format!("/{name}"),
         display: name.to_owned(),
         bytes,
-        modified_ns: i64::MIN,
+        origin: InputOrigin::FileSystem {
+            modified_ns: i64::MIN,
+        },
     }
 }
 
@@ -117,7 +120,12 @@ fn cut(
     };
     let mut writer = PlanWriter::new(format, split_bytes);
     for file in files {
-        writer.add(file, &mut send).unwrap();
+        let planned = PlannedFile {
+            file,
+            cuts: Vec::new(),
+            is_whole: false,
+        };
+        writer.add(planned, &mut send).unwrap();
     }
     let sums = writer.finish(&mut send).unwrap();
     (chunks, sums)
@@ -148,6 +156,15 @@ fn split_of_fixed_records_holds_whole_ones_and_a_whole_file_is_one_split() {
     assert!(chunks[0].splits.iter().all(|split| split.offset % 4 == 0));
     let (_, sums) = cut(InputFormat::WholeFile, 10, vec![file("a", 25)]);
     assert_eq!(sums.splits, 1);
+}
+
+#[test]
+fn compressed_file_is_one_split_of_any_format() {
+    for format in [InputFormat::Text, InputFormat::Fixed(4)] {
+        let (chunks, sums) = cut(format, 10, vec![file("a.gz", 25), file("b.zst", 25)]);
+        assert_eq!(sums.splits, 2);
+        assert!(chunks[0].splits.iter().all(|split| split.bytes == 25));
+    }
 }
 
 #[test]

@@ -47,5 +47,5 @@ pub use open::Opened;
 pub use reader::{BlockReader, BlockStream};
 pub use scrub::{ScrubDriver, ScrubStep, Scrubber, TokenBucket};
 pub use space::Usage;
-pub use store::{BlockSummary, DamagedBlock, Deletion, Pin, Store};
+pub use store::{DamagedBlock, Deletion, Pin, Store};
 pub use writer::{BlockWriter, Created, Finished, Received};

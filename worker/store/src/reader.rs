@@ -7,13 +7,14 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
+use vivat_shared::dataset::BlockSummary;
 use vivat_shared::limits::STREAM_CHUNK_BYTES;
 
 use crate::error::{Damage, StoreError};
 use crate::format::{
     self, CHUNK_BYTES, FOOTER_BYTES, FOOTER_SIZE, Footer, HEADER_BYTES, HEADER_SIZE,
 };
-use crate::store::{BlockSummary, Store};
+use crate::store::Store;
 
 /// An open block. The file stays readable when the block is deleted.
 #[derive(Debug)]

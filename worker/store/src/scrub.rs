@@ -9,13 +9,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Advice, fadvise};
+use vivat_shared::dataset::BlockSummary;
 use vivat_shared::ids::BlockId;
 use vivat_shared::limits::STREAM_CHUNK_BYTES;
 
 use crate::error::{Damage, StoreError, is_disk_fault};
 use crate::format::HEADER_BYTES;
 use crate::reader::{BlockReader, size};
-use crate::store::{BlockSummary, Store};
+use crate::store::Store;
 
 /// The longest that the driver sleeps, and what it saves up to read at once.
 const PERIOD: Duration = Duration::from_millis(250);

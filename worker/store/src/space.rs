@@ -10,6 +10,7 @@
 //! counts as used, and 1 % of its size stays free for those who cannot wait.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Limit, StoreError};
@@ -52,7 +53,7 @@ struct Sums {
 /// The books.
 #[derive(Debug)]
 pub(crate) struct Space {
-    budget: u64,
+    budget: AtomicU64,
     root: PathBuf,
     sums: Mutex<Sums>,
 }
@@ -60,7 +61,7 @@ pub(crate) struct Space {
 impl Space {
     pub(crate) fn new(root: &Path, budget: u64) -> Self {
         Self {
-            budget,
+            budget: AtomicU64::new(budget),
             root: root.to_owned(),
             sums: Mutex::default(),
         }
@@ -69,10 +70,18 @@ impl Space {
     pub(crate) fn usage(&self) -> Usage {
         let sums = self.lock();
         Usage {
-            budget: self.budget,
+            budget: self.budget(),
             used: sums.used,
             reserved: sums.reserved,
         }
+    }
+
+    pub(crate) fn set_budget(&self, bytes: u64) {
+        self.budget.store(bytes, Ordering::Relaxed);
+    }
+
+    fn budget(&self) -> u64 {
+        self.budget.load(Ordering::Relaxed)
     }
 
     /// Counts a file that was found.
@@ -92,7 +101,7 @@ impl Space {
     pub(crate) fn reserve(&self, needed: u64) -> Result<(), StoreError> {
         let mut sums = self.lock();
         let taken = sums.used.saturating_add(sums.reserved);
-        let free = self.budget.saturating_sub(taken);
+        let free = self.budget().saturating_sub(taken);
         if needed > free {
             return Err(self.full(needed, free, Limit::Budget));
         }
@@ -135,13 +144,13 @@ impl Space {
         StoreError::Full {
             needed,
             free,
-            budget: self.budget,
+            budget: self.budget(),
             limit,
         }
     }
 
     /// What the file system has left beyond what must stay free.
-    fn available(&self) -> Result<u64, StoreError> {
+    pub(crate) fn available(&self) -> Result<u64, StoreError> {
         let found = rustix::fs::statvfs(&self.root).map_err(|errno| {
             StoreError::io("ask for the free space of", &self.root)(errno.into())
         })?;

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vivat_shared::ids::BlockId;
+use vivat_shared::dataset::BlockSummary;
+use vivat_shared::ids::{BlockId, DatasetId};
 
 use crate::aside::Aside;
 use crate::error::{Damage, StoreError};
@@ -21,17 +22,6 @@ use crate::layout::{Layout, shard_of};
 use crate::reader::BlockReader;
 use crate::space::{Space, Usage, block_charge};
 use crate::writer::{BlockWriter, Created};
-
-/// What a block report says of one block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockSummary {
-    /// Which.
-    pub id: BlockId,
-    /// Bytes of its data.
-    pub bytes: u64,
-    /// Checksum of its data.
-    pub crc32c: u32,
-}
 
 /// A copy that is lost, so that the directory may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +139,23 @@ impl Store {
             .collect()
     }
 
+    /// Up to so many datasets behind the one given that have blocks here, in the
+    /// order of ids.
+    #[must_use]
+    pub fn datasets(&self, after: Option<DatasetId>, count_max: usize) -> Vec<DatasetId> {
+        let index = self.lock_index();
+        let mut from = after.map_or(Bound::Unbounded, behind);
+        let mut found = Vec::new();
+        while found.len() < count_max {
+            let Some((id, _)) = index.range((from, Bound::Unbounded)).next() else {
+                break;
+            };
+            found.push(id.dataset);
+            from = behind(id.dataset);
+        }
+        found
+    }
+
     /// Opens a block for reading. A reader is no pin, and needs none to end well:
     /// the bytes of a deleted block stay until its readers are gone.
     ///
@@ -224,6 +231,27 @@ impl Store {
         self.inner.space.usage()
     }
 
+    /// Gives blocks so much room from now on. If they take more already, none is
+    /// added and none is removed.
+    pub fn set_budget(&self, bytes: u64) {
+        self.inner.space.set_budget(bytes);
+    }
+
+    /// What the file system has left for blocks, whatever the budget says.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        self.inner.space.available()
+    }
+
+    /// Whether it takes blocks; see [`StoreError::Stopped`].
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.inner.stopped.load(Ordering::SeqCst)
+    }
+
     /// Under the lock of the block's shard.
     fn delete_one(&self, id: BlockId) -> Result<Deletion, StoreError> {
         let entry = {
@@ -280,7 +308,7 @@ impl Store {
     }
 
     pub(crate) fn check_running(&self) -> Result<(), StoreError> {
-        if self.inner.stopped.load(Ordering::SeqCst) {
+        if self.is_stopped() {
             return Err(StoreError::Stopped);
         }
         Ok(())
@@ -321,6 +349,14 @@ impl Store {
     fn lock_aside(&self) -> MutexGuard<'_, Aside> {
         lock(&self.inner.aside)
     }
+}
+
+/// Where the blocks of later datasets begin.
+fn behind(dataset: DatasetId) -> Bound<BlockId> {
+    Bound::Excluded(BlockId {
+        dataset,
+        index: u64::MAX,
+    })
 }
 
 /// What these locks guard is whole between any two statements that may panic.

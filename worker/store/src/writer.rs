@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vivat_shared::dataset::BlockSummary;
 use vivat_shared::ids::BlockId;
 
 use crate::error::{StoreError, is_full};
 use crate::format::{self, CHUNK_BYTES, Footer};
 use crate::layout::shard_of;
 use crate::space::block_charge;
-use crate::store::{BlockSummary, Entry, Shard, Store, lock};
+use crate::store::{Entry, Shard, Store, lock};
 
 /// What [`Store::create`] answers.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use vivat_shared::attempt::{Assignment, InputFile, SplitRange, Work};
+use vivat_shared::attempt::{Assignment, InputFile, InputOrigin, SplitRange, Work};
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::{
     InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
@@ -59,7 +59,9 @@ pub fn map_of(attempt: &str, path: &Path) -> Assignment {
         path: path.to_str().unwrap().to_owned(),
         display: path.file_name().unwrap().to_str().unwrap().to_owned(),
         bytes: found.len(),
-        modified_ns: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
+        origin: InputOrigin::FileSystem {
+            modified_ns: found.mtime() * 1_000_000_000 + found.mtime_nsec(),
+        },
     };
     let split = SplitRange {
         file: 0,
@@ -72,6 +74,8 @@ pub fn map_of(attempt: &str, path: &Path) -> Assignment {
             file,
             split,
             splits: 1,
+            blocks: Vec::new(),
+            blocks_start: 0,
         },
     }
 }

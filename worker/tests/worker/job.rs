@@ -10,7 +10,9 @@ use crate::leader::FakeLeader;
 
 async fn plan(leader: &FakeLeader, spec: &JobSpec) -> Vec<Assignment> {
     let plan = id("job-1.0.0.plan-0.1");
-    let work = Work::Plan;
+    let work = Work::Plan {
+        datasets: Vec::new(),
+    };
     leader.grant(
         spec,
         [Assignment {
@@ -34,6 +36,8 @@ async fn plan(leader: &FakeLeader, spec: &JobSpec) -> Vec<Assignment> {
                     file: files[split.file as usize].clone(),
                     split,
                     splits,
+                    blocks: Vec::new(),
+                    blocks_start: 0,
                 },
             })
             .collect();
@@ -88,7 +92,7 @@ async fn reduce(leader: &FakeLeader, spec: &JobSpec, maps: u32) -> Vec<Committed
         .map(|index| id(&format!("job-1.0.0.reduce-{index}.1")))
         .collect();
     for &attempt in &reduces {
-        let work = Work::Reduce { maps };
+        let work = Work::Reduce { maps, output: None };
         leader.grant_to(
             1 + attempt.task.index % 2,
             spec,

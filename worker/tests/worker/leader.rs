@@ -278,6 +278,7 @@ impl WorkerService for Service {
             v1::HeartbeatResponse {
                 kill: wire(state.kill.intersection(&state.held).copied()),
                 ended_jobs: request.jobs.into_iter().filter(ended).collect(),
+                gone_datasets: Vec::new(),
             }
         })?;
         Ok(Response::new(response))
@@ -347,7 +348,7 @@ impl WorkerService for Service {
     ) -> Result<Response<v1::AppendPlanResponse>, Status> {
         let request = request.into_inner();
         self.change(request.worker, |state| {
-            let chunk = chunk_from_wire(request.files, request.splits);
+            let chunk = chunk_from_wire(request.files, request.splits).unwrap();
             let number = request.chunk as usize;
             if number == state.chunks.len() {
                 state.chunks.push(chunk);

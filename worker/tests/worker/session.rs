@@ -329,7 +329,9 @@ async fn unknown_program_and_missing_input_fail_the_plan_by_their_types() {
     for (job, spec) in [(1, unknown), (2, missing), (3, parameter)] {
         let plan = vivat_shared::attempt::Assignment {
             attempt: id(&format!("job-{job}.0.0.plan-0.1")),
-            work: Work::Plan,
+            work: Work::Plan {
+                datasets: Vec::new(),
+            },
         };
         leader.grant(&spec, [plan.clone()]);
         match leader.outcome(plan.attempt).await {

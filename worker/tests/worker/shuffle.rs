@@ -69,7 +69,10 @@ impl Bench {
 
     fn start_reduce(&self) {
         let attempt = id(REDUCE);
-        let work = Work::Reduce { maps: MAPS };
+        let work = Work::Reduce {
+            maps: MAPS,
+            output: None,
+        };
         self.leader
             .grant_to(2, &self.spec, [Assignment { attempt, work }]);
     }

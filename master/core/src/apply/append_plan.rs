@@ -1,15 +1,15 @@
 //! `AppendPlan`: chunks belong to the attempt that sends them until its sealing
 //! entry makes them the plan. A repeated chunk is accepted once.
 
-use vivat_shared::attempt::{InputFile, PlanChunk, SplitRange};
-use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
+use vivat_shared::attempt::{InputFile, InputOrigin, PlanChunk, SplitRange};
+use vivat_shared::ids::{AttemptId, JobId, TaskKind, WorkerEpoch};
 use vivat_shared::limits::{INPUT_FILES_MAX, PATH_BYTES_MAX, PLAN_CHUNK_BYTES_MAX, SPLITS_MAX};
 use vivat_shared::plan::checksum;
 
 use super::Context;
 use crate::command::{Rejection, Reply};
 use crate::limits::PLAN_NAME_BYTES_MAX;
-use crate::state::PlanDraft;
+use crate::state::{PlanDraft, State};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -22,6 +22,8 @@ pub(super) fn apply(
     if attempt.task.kind != TaskKind::Plan {
         return Err(Rejection::StaleAttempt { attempt });
     }
+    check_origins(context.state, attempt.job(), content)
+        .map_err(|problem| Rejection::InvalidPlan { attempt, problem })?;
     let active = context
         .state
         .active_mut(attempt.job())
@@ -29,6 +31,26 @@ pub(super) fn apply(
     let draft = active.round_mut().drafts.entry(attempt.number).or_default();
     append(draft, chunk, content).map_err(|problem| Rejection::InvalidPlan { attempt, problem })?;
     Ok(Reply::Done)
+}
+
+/// A file of a dataset is one that the job reads, and lies in it.
+fn check_origins(state: &State, job: JobId, content: &PlanChunk) -> Result<(), String> {
+    for file in &content.files {
+        let (dataset, start) = match file.origin {
+            InputOrigin::Dataset { dataset, start } => (dataset, start),
+            InputOrigin::FileSystem { .. } | InputOrigin::Remote { .. } => continue,
+        };
+        let known = state.directory().get(dataset);
+        let sealed = known
+            .filter(|known| known.readers.contains(&job))
+            .and_then(|known| known.sealed.as_ref())
+            .ok_or_else(|| format!("a file of {dataset}, which the job does not read"))?;
+        let end = start.checked_add(file.bytes);
+        if end.is_none_or(|end| end > sealed.bytes) {
+            return Err(format!("a file past the end of {dataset}"));
+        }
+    }
+    Ok(())
 }
 
 fn append(draft: &mut PlanDraft, chunk: u32, content: &PlanChunk) -> Result<(), String> {

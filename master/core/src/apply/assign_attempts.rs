@@ -5,6 +5,7 @@ use vivat_shared::ids::{AttemptId, TaskId, TaskKind};
 
 use super::Context;
 use crate::command::{Event, Grant, Rejection, Reply};
+use crate::scheduler;
 use crate::state::{Job, State, TaskState, Worker};
 
 pub(super) fn apply(
@@ -22,8 +23,9 @@ pub(super) fn apply(
 fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejection> {
     let Grant { task, worker } = grant;
     verify(context.state, grant)?;
-    let now_ms = context.state.now_ms;
+    let (now_ms, age_ms) = (context.state.now_ms, context.state.age_ms);
     let id = task.round.job;
+    let local = is_local(context.state, grant);
     let job = context.state.job_mut(id).ok_or(Rejection::UnknownJob(id))?;
     let active = job.active_mut().ok_or(Rejection::JobEnded(id))?;
     let table = active
@@ -34,6 +36,9 @@ fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejectio
         .grant(task.index, worker)
         .ok_or(Rejection::NotGrantable(task))?;
     active.running += 1;
+    if local {
+        active.local_age_ms = age_ms;
+    }
     job.counts.started += 1;
     job.counts.reruns_of_completed += u64::from(rerun);
     let starts = job.started_at_ms.is_none();
@@ -50,6 +55,15 @@ fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejectio
     let granted = Event::AttemptGranted { attempt, worker };
     context.events.push(granted);
     Ok(attempt)
+}
+
+/// Whether a map goes to a worker that has its block.
+fn is_local(state: &State, grant: Grant) -> bool {
+    let TaskId { round, kind, index } = grant.task;
+    kind == TaskKind::Map
+        && state
+            .job(round.job)
+            .is_some_and(|job| scheduler::holders(state, job, index).contains(&grant.worker.worker))
 }
 
 fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {

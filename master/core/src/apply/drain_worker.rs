@@ -1,16 +1,20 @@
 //! `DrainWorker`: a draining worker finishes what it has and gets nothing new.
+//! `RevokeAttempts`: what it has not finished at its deadline runs elsewhere.
 
-use vivat_shared::ids::WorkerId;
+use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
 
 use super::Context;
-use crate::command::{Rejection, Reply};
+use super::effects::revoke;
+use crate::command::{Event, Rejection, Reply};
 use crate::state::Presence;
 
 pub(super) fn apply(
     context: &mut Context<'_>,
     worker: WorkerId,
     wanted: bool,
+    deadline_ms: Option<u64>,
 ) -> Result<Reply, Rejection> {
+    let age_ms = context.state.age_ms;
     let known = context
         .state
         .worker_mut(worker)
@@ -19,6 +23,9 @@ pub(super) fn apply(
     match &mut known.presence {
         Presence::Registered { draining } => {
             *draining = wanted;
+            known.drained_by_age_ms = deadline_ms
+                .filter(|_| wanted)
+                .map(|deadline_ms| age_ms.saturating_add(deadline_ms));
             Ok(Reply::Done)
         }
         Presence::Lost { .. } => Err(Rejection::StaleEpoch {
@@ -26,4 +33,33 @@ pub(super) fn apply(
             current: None,
         }),
     }
+}
+
+/// It costs the tasks no retry: nobody failed.
+pub(super) fn revoke_attempts(
+    context: &mut Context<'_>,
+    worker: WorkerEpoch,
+    term: u64,
+) -> Result<Reply, Rejection> {
+    context.state.check_term(term)?;
+    let age_ms = context.state.age_ms;
+    let known = context.state.check_worker(worker)?;
+    if known
+        .drained_by_age_ms
+        .is_none_or(|deadline| age_ms < deadline)
+    {
+        return Err(Rejection::NotDrained(worker.worker));
+    }
+    let granted: Vec<AttemptId> = known.running.iter().copied().collect();
+    for attempt in granted {
+        // A commit is past recall: it alone ends its job.
+        if attempt.task.kind == vivat_shared::ids::TaskKind::Commit {
+            continue;
+        }
+        if revoke(context, attempt, worker) {
+            let task = attempt.task;
+            context.events.push(Event::TaskIdle { task });
+        }
+    }
+    Ok(Reply::Done)
 }

@@ -4,15 +4,19 @@
 
 use vivat_shared::attempt::{AttemptFailure, Counters, Outcome, OutputIdentity, PartOutput};
 use vivat_shared::cause::{FailureCause, JobFailure};
+use vivat_shared::dataset::{ReplicatedBlock, output_block};
 use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch};
-use vivat_shared::limits::OUTPUT_TAIL_BYTES_MAX;
+use vivat_shared::limits::{OUTPUT_BLOCKS_MAX, OUTPUT_TAIL_BYTES_MAX, REPLICAS_MAX};
 use vivat_shared::size_code::SizeCode;
 
 use super::Context;
-use super::effects::{Lost, accept, charge_loss, end_job, input_of, release, revoke};
+use super::append_blocks::known_holders;
+use super::effects::{
+    Lost, accept, charge_loss, end_job, finish_output, input_of, release, revoke,
+};
 use crate::command::{Event, Rejection, Reply};
-use crate::limits::SEGMENTS_MAX;
-use crate::state::{Fate, JobEnd, Phase, Plan, PlanDraft};
+use crate::limits::{BLOCK_BYTES_MAX, SEGMENTS_MAX};
+use crate::state::{Fate, Job, JobEnd, Phase, Plan, PlanDraft, State};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -40,9 +44,12 @@ pub(super) fn apply(
         Outcome::Mapped { segments, counters } => {
             finish_map(context, attempt, worker, segments, counters)
         }
-        Outcome::Reduced { output, counters } => {
-            finish_reduce(context, attempt, worker, *output, counters)
-        }
+        Outcome::Reduced {
+            output,
+            blocks,
+            counters,
+        } => check_part(context.state, attempt, output, blocks)
+            .map(|()| finish_reduce(context, attempt, worker, *output, blocks, counters)),
         Outcome::Committed => finish_commit(context, attempt, worker),
         Outcome::Failed(failure) => {
             fail(context, attempt, worker, failure);
@@ -112,6 +119,7 @@ fn finish_plan(
     replaces: Option<&OutputIdentity>,
 ) -> Result<(), FailureCause> {
     expect_kind(attempt, TaskKind::Plan)?;
+    let age_ms = context.state.age_ms;
     let Some(active) = context.state.active_mut(attempt.job()) else {
         return Ok(());
     };
@@ -137,6 +145,7 @@ fn finish_plan(
         replaces: replaces.cloned(),
     });
     active.phase = Phase::Work;
+    active.local_age_ms = age_ms;
     if let Some(job) = context.state.job_mut(attempt.job()) {
         job.input_bytes = input_bytes;
     }
@@ -174,17 +183,26 @@ fn finish_reduce(
     context: &mut Context<'_>,
     attempt: AttemptId,
     worker: WorkerEpoch,
-    output: PartOutput,
+    part: PartOutput,
+    blocks: &[ReplicatedBlock],
     counters: &Counters,
-) -> Result<(), FailureCause> {
-    expect_kind(attempt, TaskKind::Reduce)?;
+) {
     accept(context, attempt, worker, counters);
     let partition = attempt.task.index;
+    let blocks: Vec<ReplicatedBlock> = blocks
+        .iter()
+        .map(|block| known_holders(context.state, block))
+        .collect();
+    let count = blocks.len() as u64;
     let Some(active) = context.state.active_mut(attempt.job()) else {
-        return Ok(());
+        return;
     };
+    let dataset = active.output.as_mut().map(|output| {
+        output.parts.insert(partition, blocks);
+        output.dataset
+    });
     let round = active.round_mut();
-    round.outputs[partition as usize] = output;
+    round.outputs[partition as usize] = part;
     round.preferred.remove(&partition);
     for suspicion in round.suspicions.values_mut() {
         suspicion.readers.remove(&partition);
@@ -192,11 +210,71 @@ fn finish_reduce(
     round
         .suspicions
         .retain(|_, suspicion| !suspicion.readers.is_empty());
-    // Left to an entry that comes later, or never: mistake 12.
-    if round.reduces.all_completed() && !cfg!(vivat_seeded_bug = "second-entry") {
-        begin_commit(context, attempt.task);
+    let all_completed = round.reduces.all_completed();
+    if let Some(output) = dataset {
+        context.state.directory.change_output(output, count, 0);
     }
-    Ok(())
+    // Left to an entry that comes later, or never: mistake 12.
+    if all_completed && !cfg!(vivat_seeded_bug = "second-entry") {
+        if dataset.is_some() {
+            finish_output(context, attempt.job());
+        } else {
+            begin_commit(context, attempt.task);
+        }
+    }
+}
+
+/// Whether a part's blocks are what the attempt may have written, and somebody
+/// has each of them.
+fn check_part(
+    state: &State,
+    attempt: AttemptId,
+    part: &PartOutput,
+    blocks: &[ReplicatedBlock],
+) -> Result<(), FailureCause> {
+    expect_kind(attempt, TaskKind::Reduce)?;
+    let output = state
+        .job(attempt.job())
+        .and_then(Job::active)
+        .and_then(|active| active.output.as_ref());
+    let Some(output) = output else {
+        return if blocks.is_empty() {
+            Ok(())
+        } else {
+            Err(contradiction("blocks of an output that is no dataset"))
+        };
+    };
+    let expected = |number: usize| {
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
+        output_block(output.dataset, attempt.task.index, attempt.number, number)
+    };
+    let in_order = blocks.iter().enumerate().all(|(number, block)| {
+        let fits = (1..=BLOCK_BYTES_MAX).contains(&block.summary.bytes);
+        block.summary.id == expected(number) && fits
+    });
+    let bytes = blocks
+        .iter()
+        .fold(0_u64, |sum, block| sum.saturating_add(block.summary.bytes));
+    if blocks.len() > OUTPUT_BLOCKS_MAX || !in_order || bytes != part.bytes {
+        return Err(contradiction("the blocks of a part are not the part"));
+    }
+    if let Err(full) = state.directory.check_blocks(blocks.len() as u64) {
+        let detail = format!("the directory is full: {full}");
+        return Err(FailureCause::Storage { detail });
+    }
+    let is_held = |block: &ReplicatedBlock| {
+        block.workers.len() <= usize::from(REPLICAS_MAX)
+            && block
+                .workers
+                .iter()
+                .any(|worker| state.is_registered(*worker))
+    };
+    if blocks.iter().all(is_held) {
+        return Ok(());
+    }
+    Err(FailureCause::Storage {
+        detail: "every worker that a block of the output was written to is lost".to_owned(),
+    })
 }
 
 /// The later entry of mistake 12.

@@ -12,23 +12,30 @@
 //! purpose twice: `tests/seeded-bugs` compiles them in, one after the other, and
 //! fails unless the simulation finds each.
 
+mod abandon_dataset;
+mod append_blocks;
 mod append_plan;
 mod assign_attempts;
 mod cancel_job;
+mod change_replicas;
+mod change_value;
 mod drain_worker;
 mod effects;
 mod expire_worker;
 mod finish_attempt;
 mod forget_job;
 mod judge_segment;
+mod open_dataset;
 mod open_term;
 mod register_worker;
+mod remove_dataset;
 mod report_fetch_failure;
 mod restore_segments;
+mod seal_dataset;
 mod submit_job;
 mod time_out_job;
 
-use crate::command::{Applied, Command, Event, Proposal, Rejection, Reply};
+use crate::command::{Applied, Command, DataCommand, Event, Proposal, Rejection, Reply};
 use crate::state::State;
 
 /// What a command writes to.
@@ -87,8 +94,13 @@ fn dispatch(context: &mut Context<'_>, command: &Command) -> Result<Reply, Rejec
             term,
             reason,
         } => expire_worker::apply(context, *worker, *term, reason),
-        Command::DrainWorker { worker, draining } => {
-            drain_worker::apply(context, *worker, *draining)
+        Command::DrainWorker {
+            worker,
+            draining,
+            deadline_ms,
+        } => drain_worker::apply(context, *worker, *draining, *deadline_ms),
+        Command::RevokeAttempts { worker, term } => {
+            drain_worker::revoke_attempts(context, *worker, *term)
         }
         Command::AssignAttempts { term, grants } => assign_attempts::apply(context, *term, grants),
         Command::AppendPlan {
@@ -112,5 +124,45 @@ fn dispatch(context: &mut Context<'_>, command: &Command) -> Result<Reply, Rejec
             healthy,
         } => judge_segment::apply(context, *term, *map, *holder, *healthy),
         Command::ForgetJob { job } => forget_job::apply(context, *job),
+        Command::Data(command) => dispatch_data(context, command),
+    }
+}
+
+fn dispatch_data(context: &mut Context<'_>, command: &DataCommand) -> Result<Reply, Rejection> {
+    match command {
+        DataCommand::OpenDataset { key, spec } => open_dataset::apply(context, key, spec),
+        DataCommand::AppendBlocks {
+            dataset,
+            first,
+            blocks,
+        } => append_blocks::apply(context, *dataset, *first, blocks),
+        DataCommand::SealDataset { dataset, seal } => seal_dataset::apply(context, *dataset, seal),
+        DataCommand::AbandonDataset { dataset, term } => {
+            abandon_dataset::apply(context, *dataset, *term)
+        }
+        DataCommand::RemoveDataset {
+            name,
+            dataset,
+            when_unread,
+        } => remove_dataset::apply(context, name, *dataset, *when_unread),
+        DataCommand::AddReplicas { worker, blocks } => {
+            change_replicas::add(context, *worker, blocks)
+        }
+        DataCommand::DropReplicas {
+            worker,
+            blocks,
+            surplus,
+        } => change_replicas::drop(context, *worker, blocks, *surplus),
+        DataCommand::PutValue {
+            key,
+            name,
+            value,
+            expect_version,
+        } => change_value::put(context, key, name, value, *expect_version),
+        DataCommand::RemoveValue {
+            key,
+            name,
+            expect_version,
+        } => change_value::remove(context, key, name, *expect_version),
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn apply(
         info: info.clone(),
         presence: Presence::Registered { draining: false },
         registered_age_ms: state.age_ms,
+        drained_by_age_ms: None,
         running: BTreeSet::new(),
     };
     let current = worker.current();

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vivat_shared::ids::JobId;
-use vivat_shared::job::{JobSpec, SpecError};
+use vivat_shared::ids::{DatasetId, JobId};
+use vivat_shared::job::{InputPattern, JobSpec, OutputLocation, SpecError};
 use vivat_shared::limits::{JOB_KEY_BYTES_MAX, JOB_SPEC_BYTES_MAX};
 use vivat_shared::view::AttemptCounts;
 
 use super::Context;
+use super::effects::output_name;
+use super::open_dataset::check_not_of_job;
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX};
 use crate::state::job::hosts;
-use crate::state::{Active, Job, Stage};
+use crate::state::{Active, DatasetOutput, Job, Stage, State};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -36,13 +38,14 @@ pub(super) fn apply(
             limit: format!("{SPEC_BYTES_MAX} bytes of all jobs' specifications"),
         });
     }
-    state.last_job += 1;
-    let id = JobId(state.last_job);
-    let job = Job {
+    let datasets = read_datasets(state, spec)?;
+    let id = JobId(state.last_job + 1);
+    let mut job = Job {
         id,
         key: Arc::from(key),
         spec: Arc::new(spec.clone()),
         spec_bytes,
+        datasets: datasets.clone(),
         host: hosts(spec).first().map(|host| (*host).clone()),
         submitted_at_ms: state.now_ms,
         submitted_age_ms: state.age_ms,
@@ -52,12 +55,59 @@ pub(super) fn apply(
         input_bytes: 0,
         stage: Stage::Active(Box::new(Active::new(id, spec))),
     };
+    if let Some(name) = output_name(&job)
+        && !spec.overwrite
+        && state.directory.named(&name).is_some()
+    {
+        return Err(Rejection::DatasetExists { name });
+    }
+    if output_name(&job).is_some() {
+        state.directory.check_datasets()?;
+    }
+    state.last_job = id.0;
+    open_datasets(state, &mut job, &datasets);
     state.insert_job(job);
     context.events.push(Event::JobChanged { job: id });
     Ok(Reply::Job {
         job: id,
         created: true,
     })
+}
+
+/// The datasets that the inputs name, in their order. What a name leads to is
+/// settled here: a dataset that takes the name later is not what was asked for.
+fn read_datasets(state: &State, spec: &JobSpec) -> Result<Vec<DatasetId>, Rejection> {
+    let resolve = |name: &str| {
+        state
+            .directory
+            .named(name)
+            .map(|dataset| dataset.id)
+            .ok_or_else(|| Rejection::UnknownDatasetName(name.to_owned()))
+    };
+    spec.inputs
+        .iter()
+        .filter_map(InputPattern::dataset)
+        .map(resolve)
+        .collect()
+}
+
+/// From now on they cannot vanish (S15), and the output has an id.
+fn open_datasets(state: &mut State, job: &mut Job, datasets: &[DatasetId]) {
+    for dataset in datasets {
+        state
+            .directory
+            .update(*dataset, |known| known.readers.insert(job.id));
+    }
+    if output_name(job).is_none() {
+        return;
+    }
+    let dataset = state.directory.mint_output(job.id);
+    if let Some(active) = job.active_mut() {
+        active.output = Some(DatasetOutput {
+            dataset,
+            parts: BTreeMap::new(),
+        });
+    }
 }
 
 fn answer_repeated(
@@ -94,6 +144,9 @@ fn check(key: &str, spec: &JobSpec) -> Result<u32, SpecError> {
         return fail("key", format!("1 to {JOB_KEY_BYTES_MAX} bytes"));
     }
     spec.validate()?;
+    if let OutputLocation::Dataset { name: Some(name) } = &spec.output {
+        check_not_of_job(name)?;
+    }
     if spec.steps.len() > 1 {
         return fail("step", "one step; several do not run yet".to_owned());
     }

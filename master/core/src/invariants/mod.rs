@@ -7,6 +7,7 @@
 //! S8 at the end of an entry.
 
 mod bounds;
+mod datasets;
 mod directory;
 mod fencing;
 mod final_states;
@@ -33,6 +34,7 @@ pub fn check(state: &State) -> Vec<Violation> {
         once::check,
         fencing::check,
         directory::check,
+        datasets::check,
         immutable::check,
         tables::check,
         indexes::check,
@@ -47,7 +49,11 @@ pub fn check(state: &State) -> Vec<Violation> {
 /// Checks what must hold between a state and one that follows from it.
 #[must_use]
 pub fn check_step(before: &State, after: &State) -> Vec<Violation> {
-    let properties = [final_states::check, immutable::check_step];
+    let properties = [
+        final_states::check,
+        immutable::check_step,
+        datasets::check_step,
+    ];
     properties
         .into_iter()
         .flat_map(|property| property(before, after))

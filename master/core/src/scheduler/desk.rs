@@ -8,6 +8,7 @@ use vivat_shared::job::Policy;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::LivenessView;
+use super::locality::{PassedOver, has_waited, holders};
 use crate::command::Grant;
 use crate::limits::{EARLY_REDUCES_PER_SLOT, RESTORE_GRACE_MS};
 use crate::state::{Active, Job, Lane, Phase, State, TaskTable, Turn, Worker};
@@ -29,9 +30,10 @@ struct Room<'a> {
 }
 
 /// How far this run is in the tasks of one job.
-#[derive(Clone, Copy)]
+#[derive(Default)]
 struct Progress {
     next_map: u32,
+    passed_over: PassedOver,
     next_reduce: u32,
     /// The most that one pull may take of the round's maps and reduces.
     maps_share: u32,
@@ -160,9 +162,8 @@ impl<'a> Desk<'a> {
             Phase::Plan => self.place_control(job, active, TaskKind::Plan),
             Phase::Commit => self.place_control(job, active, TaskKind::Commit),
             Phase::Work => {
-                self.place_work(job, active, TaskKind::Map)
-                    || (active.round().may_fetch()
-                        && self.place_work(job, active, TaskKind::Reduce))
+                self.place_map(job, active)
+                    || (active.round().may_fetch() && self.place_reduce(job, active))
             }
         }
     }
@@ -190,47 +191,119 @@ impl<'a> Desk<'a> {
         })
     }
 
-    fn place_work(&mut self, job: &'a Job, active: &'a Active, kind: TaskKind) -> bool {
-        let round = active.round();
-        let mut progress = self.progress_of(job, active);
-        let is_map = kind == TaskKind::Map;
-        let (table, share, mut from) = if is_map {
-            (&round.maps, progress.maps_share, progress.next_map)
-        } else {
-            (&round.reduces, progress.reduces_share, progress.next_reduce)
+    /// Places a map at a worker that has its block; else one that waited for such
+    /// a worker long enough, or has none to wait for.
+    fn place_map(&mut self, job: &'a Job, active: &'a Active) -> bool {
+        let mut progress = self.take_progress(job, active);
+        let placed = self.place_next_map(job, active, &mut progress)
+            || self.place_passed_over(job, active, &mut progress);
+        self.progress.insert(job.id, progress);
+        placed
+    }
+
+    fn place_next_map(
+        &mut self,
+        job: &'a Job,
+        active: &'a Active,
+        progress: &mut Progress,
+    ) -> bool {
+        let maps = &active.round().maps;
+        let mut steps = 0;
+        while steps < STEPS_OVER_MAX && !progress.passed_over.is_full() {
+            let Some(index) = maps.next_idle(progress.next_map) else {
+                break;
+            };
+            if self.may_be_restored(maps, index) {
+                steps += 1;
+                progress.next_map = index + 1;
+                continue;
+            }
+            let want = want_map(job, active, index, progress.maps_share);
+            let holders = self.live_holders(&want);
+            if !holders.is_empty() {
+                progress.next_map = index + 1;
+                if self.place_among(&want, &holders) {
+                    return true;
+                }
+                progress.passed_over.push(index);
+                continue;
+            }
+            let placed = self.place(&want);
+            // Where a task without a history finds no room, no other will.
+            if !placed && want.avoided.is_empty() {
+                break;
+            }
+            steps += 1;
+            progress.next_map = index + 1;
+            if placed {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The first map that was passed over, at any worker, if their time is over.
+    fn place_passed_over(
+        &mut self,
+        job: &'a Job,
+        active: &'a Active,
+        progress: &mut Progress,
+    ) -> bool {
+        let Some(first) = progress.passed_over.first() else {
+            return false;
         };
+        let want = want_map(job, active, first, progress.maps_share);
+        let placed = has_waited(active, self.age_ms) && self.place(&want);
+        if placed {
+            progress.passed_over.pop();
+        }
+        placed
+    }
+
+    /// Rooms of workers, busy or not, that have a map's block and could run it.
+    fn live_holders(&self, want: &Want<'_>) -> Vec<usize> {
+        holders(self.state, want.job, want.task.index)
+            .iter()
+            .filter(|holder| !want.avoided.contains(holder))
+            .filter_map(|holder| {
+                let found = self
+                    .rooms
+                    .binary_search_by_key(holder, |room| room.worker.id);
+                found.ok()
+            })
+            .filter(|&at| self.rooms[at].worker.sees_paths_of(want.job))
+            .collect()
+    }
+
+    fn place_reduce(&mut self, job: &'a Job, active: &'a Active) -> bool {
+        let mut progress = self.take_progress(job, active);
+        let round = active.round();
         let mut placed = false;
         for _ in 0..STEPS_OVER_MAX {
-            let Some(index) = table.next_idle(from) else {
+            let Some(index) = round.reduces.next_idle(progress.next_reduce) else {
                 break;
             };
             let want = Want {
                 job,
                 task: TaskId {
                     round: round.id,
-                    kind,
+                    kind: TaskKind::Reduce,
                     index,
                 },
-                avoided: table.avoided(index).collect(),
-                preferred: round.preferred.get(&index).copied().filter(|_| !is_map),
-                share: Some(share),
-                early: !is_map && !round.maps.all_completed(),
+                avoided: round.reduces.avoided(index).collect(),
+                preferred: round.preferred.get(&index).copied(),
+                share: Some(progress.reduces_share),
+                early: !round.maps.all_completed(),
             };
-            let waits = is_map && self.may_be_restored(table, index);
-            placed = !waits && self.place(&want);
+            placed = self.place(&want);
             // Where a task without a history finds no room, no other will.
-            if !placed && !waits && want.avoided.is_empty() {
+            if !placed && want.avoided.is_empty() {
                 break;
             }
-            from = index + 1;
+            progress.next_reduce = index + 1;
             if placed {
                 break;
             }
-        }
-        if is_map {
-            progress.next_map = from;
-        } else {
-            progress.next_reduce = from;
         }
         self.progress.insert(job.id, progress);
         placed
@@ -249,9 +322,10 @@ impl<'a> Desk<'a> {
             })
     }
 
-    fn progress_of(&self, job: &Job, active: &Active) -> Progress {
-        if let Some(progress) = self.progress.get(&job.id) {
-            return *progress;
+    /// Takes it out; whoever does puts it back.
+    fn take_progress(&mut self, job: &Job, active: &Active) -> Progress {
+        if let Some(progress) = self.progress.remove(&job.id) {
+            return progress;
         }
         let workers = self
             .rooms
@@ -261,16 +335,28 @@ impl<'a> Desk<'a> {
         let pulls = u32::try_from(workers).unwrap_or(u32::MAX).max(1) * 2;
         let share = |table: &TaskTable| table.counts().idle.div_ceil(pulls).max(1);
         Progress {
-            next_map: 0,
-            next_reduce: 0,
             maps_share: share(&active.round().maps),
             reduces_share: share(&active.round().reduces),
+            ..Progress::default()
         }
     }
 
     /// Places a task where it fits best.
     fn place(&mut self, want: &Want<'_>) -> bool {
-        let Some(room) = self.choose(want).and_then(|at| self.rooms.get_mut(at)) else {
+        let chosen = self.choose(want);
+        chosen.is_some_and(|at| self.grant(want, at))
+    }
+
+    /// Places a task at one of these, the one with the most room.
+    fn place_among(&mut self, want: &Want<'_>, rooms: &[usize]) -> bool {
+        let fits = |at: &usize| has_place(&self.rooms[*at], want);
+        let fitting: Vec<usize> = rooms.iter().copied().filter(fits).collect();
+        let chosen = self.by_policy(want, &fitting);
+        chosen.is_some_and(|at| self.grant(want, at))
+    }
+
+    fn grant(&mut self, want: &Want<'_>, at: usize) -> bool {
+        let Some(room) = self.rooms.get_mut(at) else {
             return false;
         };
         let kind = want.task.kind;
@@ -318,8 +404,9 @@ impl<'a> Desk<'a> {
             fits.get(usize::try_from(at).ok()?).copied()
         };
         match want.job.spec.policy {
-            // Nothing is known yet of where data are or how fast workers were:
-            // the most room, so that no worker gets all of a short round.
+            // Whoever has the data was asked before, and nothing is known yet of how
+            // fast workers were: the most room, so that no worker gets all of a
+            // short round.
             Policy::Locality | Policy::Score => fits
                 .iter()
                 .copied()
@@ -331,6 +418,22 @@ impl<'a> Desk<'a> {
             Policy::RoundRobin => in_turn(u64::from(want.task.index)),
             Policy::Random => in_turn(xxh3_64(want.task.to_string().as_bytes())),
         }
+    }
+}
+
+fn want_map<'a>(job: &'a Job, active: &Active, index: u32, share: u32) -> Want<'a> {
+    let round = active.round();
+    Want {
+        job,
+        task: TaskId {
+            round: round.id,
+            kind: TaskKind::Map,
+            index,
+        },
+        avoided: round.maps.avoided(index).collect(),
+        preferred: None,
+        share: Some(share),
+        early: false,
     }
 }
 

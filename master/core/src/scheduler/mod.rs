@@ -8,6 +8,7 @@
 //! of a round.
 
 mod desk;
+mod locality;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use vivat_shared::ids::{Epoch, WorkerId};
 use crate::command::Grant;
 use crate::state::{Lane, State, Worker};
 use desk::Desk;
+pub(crate) use locality::holders;
 
 /// What the leader sees of the workers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -8,12 +8,16 @@
 //!
 //! An ended job keeps no table: a thousand of them must stay small.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vivat_shared::attempt::Counters;
 use vivat_shared::cause::JobFailure;
-use vivat_shared::ids::{AttemptId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch};
+use vivat_shared::dataset::ReplicatedBlock;
+use vivat_shared::ids::{
+    AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
+};
 use vivat_shared::job::{HostIdentity, JobSpec, OutputLocation, Visibility};
 use vivat_shared::limits::COUNTERS_MAX;
 use vivat_shared::limits::NAME_BYTES_MAX;
@@ -58,10 +62,55 @@ pub struct Active {
     pub phase: Phase,
     /// At least one; the last is the current one.
     steps: Vec<Step>,
-    /// The commit task.
+    /// The commit task; never granted when the output is a dataset.
     pub commit: TaskTable,
+    /// The output so far, if it is a dataset.
+    pub output: Option<DatasetOutput>,
     /// Granted attempts.
     pub running: u32,
+    /// The cluster's age when a map last went to a worker that has its block, or
+    /// when the maps began.
+    pub local_age_ms: u64,
+}
+
+/// An output that will be a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetOutput {
+    /// Which.
+    pub dataset: DatasetId,
+    /// The blocks of every accepted partition.
+    pub parts: BTreeMap<u32, Vec<ReplicatedBlock>>,
+}
+
+impl DatasetOutput {
+    /// The partition that a block of it would be of.
+    #[must_use]
+    pub fn part_of(id: BlockId) -> Option<u32> {
+        u32::try_from(id.index >> 32).ok()
+    }
+
+    /// A copy of a block is gone.
+    pub(crate) fn drop_holder(&mut self, id: BlockId, worker: WorkerId) {
+        let part = Self::part_of(id).and_then(|part| self.parts.get_mut(&part));
+        for block in part.into_iter().flatten() {
+            if block.summary.id == id {
+                block.workers.retain(|holder| *holder != worker);
+            }
+        }
+    }
+
+    /// A worker that nobody remembers any more has nothing.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        for block in self.parts.values_mut().flatten() {
+            block.workers.retain(|holder| *holder != worker);
+        }
+    }
+
+    /// Whether a worker has any of its blocks.
+    pub(crate) fn is_held_by(&self, worker: WorkerId) -> bool {
+        let mut blocks = self.parts.values().flatten();
+        blocks.any(|block| block.workers.contains(&worker))
+    }
 }
 
 /// What is left of a job that ended.
@@ -102,6 +151,8 @@ pub struct Job {
     pub spec: Arc<JobSpec>,
     /// Its encoded size when it was accepted.
     pub spec_bytes: u32,
+    /// The datasets that its inputs name, in their order; none once it ended.
+    pub datasets: Vec<DatasetId>,
     /// The machine whose plain paths it names.
     pub host: Option<HostIdentity>,
     /// When it was accepted, in milliseconds since 1970.
@@ -134,7 +185,9 @@ impl Active {
                 rounds: vec![Round::new(id, reducers)],
             }],
             commit: TaskTable::new(1),
+            output: None,
             running: 0,
+            local_age_ms: 0,
         }
     }
 
@@ -301,12 +354,15 @@ impl Job {
 
 /// The machines whose plain paths a specification names, without repetition.
 pub(crate) fn hosts(spec: &JobSpec) -> Vec<&HostIdentity> {
-    let OutputLocation::Directory { visibility, .. } = &spec.output;
+    let output = match &spec.output {
+        OutputLocation::Directory { visibility, .. } => Some(visibility),
+        OutputLocation::Dataset { .. } | OutputLocation::Objects { .. } => None,
+    };
     let mut hosts: Vec<&HostIdentity> = spec
         .inputs
         .iter()
         .map(|input| &input.visibility)
-        .chain([visibility])
+        .chain(output)
         .filter_map(|visibility| match visibility {
             Visibility::Everyone => None,
             Visibility::Host(host) => Some(host),

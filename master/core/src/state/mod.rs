@@ -7,10 +7,13 @@
 //! they agree.
 
 mod column;
+mod dataset;
+mod directory;
 mod idle;
 pub mod job;
 mod round;
 mod tasks;
+mod value;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,10 +23,14 @@ use serde::{Deserialize, Serialize};
 use vivat_shared::ids::{AttemptId, ClusterId, Epoch, JobId, WorkerEpoch, WorkerId};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use job::{Active, Ended, Job, JobEnd, Phase, Stage};
+pub use dataset::{BlockRow, BlockTable, Dataset, FileList, Sealed};
+pub use directory::Directory;
+pub use job::{Active, DatasetOutput, Ended, Job, JobEnd, Phase, Stage};
 pub use round::{Plan, PlanDraft, Round, Suspicion};
 pub(crate) use tasks::Completion;
 pub use tasks::{Fate, Running, TaskState, TaskTable};
+pub(crate) use value::charge;
+pub use value::{Value, Values};
 pub use worker::{Presence, Worker};
 
 use crate::command::{Applied, LeaderRecord, Rejection};
@@ -79,6 +86,8 @@ pub struct State {
     pub(crate) last_loss: u64,
     pub(crate) jobs: BTreeMap<JobId, Arc<Job>>,
     pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
+    pub(crate) directory: Directory,
+    pub(crate) values: Values,
     // Indexes.
     #[cfg_attr(vivat_seeded_bug = "forgotten-keys", serde(skip))]
     pub(crate) keys: BTreeMap<Arc<str>, JobId>,
@@ -160,6 +169,24 @@ impl State {
     /// All workers that are remembered.
     pub fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.workers.values().map(Arc::as_ref)
+    }
+
+    /// The datasets.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The named values.
+    #[must_use]
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Whether a worker's epoch is current, so that what it has can be read.
+    #[must_use]
+    pub fn is_registered(&self, worker: WorkerId) -> bool {
+        self.worker(worker).is_some_and(Worker::is_registered)
     }
 
     /// The job that a key made.

@@ -40,6 +40,8 @@ pub struct Worker {
     pub presence: Presence,
     /// The cluster's age when it registered.
     pub registered_age_ms: u64,
+    /// The cluster's age at which a drain takes away what still runs.
+    pub drained_by_age_ms: Option<u64>,
     /// What is granted to it: an index over the jobs' tables.
     pub running: BTreeSet<AttemptId>,
 }

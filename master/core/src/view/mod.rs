@@ -4,7 +4,6 @@
 mod waiting;
 
 use vivat_shared::ids::JobId;
-use vivat_shared::job::OutputLocation;
 use vivat_shared::view::{JobState, JobView, TaskCounts, WorkerState, WorkerView};
 
 use crate::scheduler::LivenessView;
@@ -31,7 +30,6 @@ pub fn newest_jobs(state: &State, liveness: &LivenessView, limit: usize) -> Vec<
 }
 
 fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
-    let OutputLocation::Directory { path, display, .. } = &job.spec.output;
     let progress = match &job.stage {
         Stage::Active(active) => active_progress(active),
         Stage::Ended(ended) => ended_progress(ended),
@@ -74,8 +72,8 @@ fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
         attempts: job.counts,
         counters: job.counters.clone(),
         input_bytes: job.input_bytes,
-        output: display.clone(),
-        output_path: path.clone(),
+        output: job.spec.output.display(job.id),
+        output_path: job.spec.output.path().unwrap_or_default().to_owned(),
         priority: job.spec.priority,
     }
 }

@@ -4,7 +4,7 @@
 use vivat_shared::ids::{JobId, TaskId, TaskKind, WorkerId};
 use vivat_shared::view::WaitReason;
 
-use crate::scheduler::{LivenessView, WorkerLiveness};
+use crate::scheduler::{LivenessView, WorkerLiveness, holders};
 use crate::state::{Active, Job, Phase, State, Worker, turn_of};
 
 /// Why the next attempt of a job is not running. None when the job has ended,
@@ -66,6 +66,17 @@ pub fn explain(state: &State, job: JobId, liveness: &LivenessView) -> Vec<String
         ));
     }
     lines.push(format!("of those with room now: {}", funnel.with_room));
+    let holders = match next.kind {
+        TaskKind::Map => holders(state, job, next.index),
+        TaskKind::Plan | TaskKind::Reduce | TaskKind::Close | TaskKind::Commit => &[],
+    };
+    if !holders.is_empty() {
+        let holders: Vec<String> = holders.iter().map(WorkerId::to_string).collect();
+        let holders = holders.join(", ");
+        lines.push(format!(
+            "its block is at {holders}: it may wait a little for them"
+        ));
+    }
     lines.push(format!("jobs that have their turn before it: {before}"));
     lines.push(match funnel.reason() {
         Some(reason) => format!("reason: {}", reason.word()),

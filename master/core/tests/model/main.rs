@@ -9,6 +9,7 @@
 
 #[path = "../script/build.rs"]
 mod build;
+mod data;
 mod world;
 
 use std::collections::BTreeSet;
@@ -85,12 +86,19 @@ fn random_sequences_reach_every_kind_of_event_and_every_end() {
         "attempt finished",
         "attempt granted",
         "attempt revoked",
+        "dataset changed",
+        "dataset gone",
+        "dataset in use",
+        "dataset sealed",
         "job cancelled",
         "job changed",
         "job failed",
         "job succeeded",
         "map completed again",
         "map restored",
+        "output lost",
+        "output visible",
+        "read dataset replaced",
         "segment suspected",
         "segments located",
         "segments lost",

@@ -66,7 +66,12 @@ impl World {
         }
     }
 
-    fn propose(&mut self, commands: Vec<Command>) -> Applied {
+    /// What all replicas hold.
+    pub fn state(&self) -> &State {
+        &self.first
+    }
+
+    pub fn propose(&mut self, commands: Vec<Command>) -> Applied {
         let before = self.first.clone();
         let index = self.first.applied_index() + 1;
         let proposal = Proposal {
@@ -86,6 +91,7 @@ impl World {
         violations.extend(invariants::check_step(&before, &self.first));
         assert!(violations.is_empty(), "{violations:#?} after {proposal:#?}");
         self.note(&proposal.commands, &applied);
+        self.note_outputs(&applied.events);
         applied
     }
 
@@ -118,7 +124,7 @@ impl World {
         }
     }
 
-    fn one(&mut self, command: Command) -> Reply {
+    pub fn one(&mut self, command: Command) -> Reply {
         self.propose(vec![command]).replies.pop().unwrap()
     }
 
@@ -157,7 +163,7 @@ impl World {
         JobId(u64::from(dice[0] % 6) + 1)
     }
 
-    fn some_worker(&self, dice: [u16; 4]) -> WorkerEpoch {
+    pub fn some_worker(&self, dice: [u16; 4]) -> WorkerEpoch {
         let worker = WorkerId(u32::from(dice[0] % 5) + 1);
         let current = self.first.worker(worker).map_or(0, |known| known.epoch.0);
         let stale = u64::from(dice[1].is_multiple_of(8));
@@ -171,7 +177,7 @@ impl World {
     pub fn step(&mut self, kind: u8, dice: [u16; 4]) {
         self.now_ms += u64::from(dice[3] % 50);
         let term = self.first.term() - u64::from(dice[2].is_multiple_of(16));
-        match kind % 24 {
+        match kind % 32 {
             0 | 1 => self.submit(dice),
             2 | 3 => self.register(dice),
             4 => {
@@ -182,11 +188,7 @@ impl World {
                     reason: "silent".to_owned(),
                 });
             }
-            5 => {
-                let worker = self.some_worker(dice).worker;
-                let draining = dice[1].is_multiple_of(3);
-                self.one(Command::DrainWorker { worker, draining });
-            }
+            5 => self.drain(dice, term),
             6..=10 => self.schedule(dice),
             11 => self.assign_anything(dice, term),
             12..=16 => self.finish_something(dice, true),
@@ -196,6 +198,13 @@ impl World {
             20 => self.restore(dice),
             21 => self.end_something(dice),
             22 => self.open(self.first.term() + u64::from(dice[0] % 2)),
+            23 | 24 => self.put(dice),
+            25 => self.go_on_putting(dice),
+            26 => self.remove_dataset(dice, term),
+            27 => self.report_blocks(dice),
+            28 => self.lose_blocks(dice),
+            29 => self.write_value(dice),
+            30 => self.place(dice),
             _ => {
                 let index = self.first.applied_index() + 1;
                 self.first.note_index(index);
@@ -206,10 +215,25 @@ impl World {
         }
     }
 
+    /// Drains a worker, takes that back, or takes from it what it still runs.
+    fn drain(&mut self, dice: [u16; 4], term: u64) {
+        let worker = self.some_worker(dice);
+        if dice[1] % 3 == 2 {
+            self.one(Command::RevokeAttempts { worker, term });
+            return;
+        }
+        self.one(Command::DrainWorker {
+            worker: worker.worker,
+            draining: dice[1].is_multiple_of(3),
+            deadline_ms: dice[2].is_multiple_of(2).then(|| u64::from(dice[3] % 300)),
+        });
+    }
+
     fn submit(&mut self, dice: [u16; 4]) {
         let key = format!("key-{}", dice[0] % 6);
         let reducers = (dice[0] % 3 + 1).to_string();
-        let mut options = BTreeMap::from([("reducers", reducers.as_str())]);
+        let mut options: BTreeMap<&str, &str> = Self::data_options(dice);
+        options.insert("reducers", &reducers);
         if dice[1].is_multiple_of(3) {
             options.insert("host", "here");
         }
@@ -362,15 +386,13 @@ impl World {
                     counters: build::counters(1),
                 }
             }
-            TaskKind::Reduce => build::reduced(u64::from(size)),
+            TaskKind::Reduce => self.reduced(attempt, worker, size),
             TaskKind::Close | TaskKind::Commit => Outcome::Committed,
         }
     }
 
     fn send_plan(&mut self, attempt: AttemptId, worker: WorkerEpoch, chunks: u16) -> Outcome {
-        let chunks: Vec<PlanChunk> = (0..u32::from(chunks))
-            .map(|file| build::chunk(file % 3, file))
-            .collect();
+        let chunks = self.plan_chunks(attempt.job(), chunks);
         let mut crc32c = 0;
         for (chunk, content) in (0..).zip(&chunks) {
             checksum(&mut crc32c, content);
@@ -526,7 +548,7 @@ impl World {
 
     /// Whether a reduce waits for maps that are not done.
     fn is_fetching(&self, attempt: AttemptId, work: Option<&Work>) -> bool {
-        let Some(Work::Reduce { maps }) = work else {
+        let Some(Work::Reduce { maps, .. }) = work else {
             return false;
         };
         let task = attempt.task;
@@ -549,10 +571,11 @@ fn kind_of(event: &Event) -> &'static str {
         Event::SegmentsLocated { .. } => "segments located",
         Event::SegmentsLost { .. } => "segments lost",
         Event::SegmentSuspected { .. } => "segment suspected",
+        Event::DatasetChanged { .. } => "dataset changed",
     }
 }
 
-fn pick<T>(from: &[T], dice: u16) -> Option<&T> {
+pub fn pick<T>(from: &[T], dice: u16) -> Option<&T> {
     from.get(usize::from(dice).checked_rem(from.len())?)
 }
 

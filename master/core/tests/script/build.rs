@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use vivat_core::command::WorkerInfo;
+use vivat_core::command::{DatasetSeal, WorkerInfo};
 use vivat_shared::attempt::{
-    AttemptFailure, Counters, InputFile, Outcome, PartOutput, PlanChunk, SplitRange, counters,
+    AttemptFailure, Counters, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk, SplitRange,
+    counters,
 };
 use vivat_shared::cause::FailureCause;
+use vivat_shared::dataset::{BlockSummary, DatasetFile, DatasetSpec, ReplicatedBlock, Shape};
+use vivat_shared::ids::{BlockId, DatasetId, WorkerId};
 use vivat_shared::job::{
     HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
 };
@@ -25,8 +28,24 @@ fn visibility(host: Option<&&str>) -> Visibility {
     })
 }
 
+/// Where the output goes: to a dataset, `-` that of the job's own name, or to a
+/// directory.
+fn output(options: &Options<'_>) -> OutputLocation {
+    match options.get("dataset") {
+        Some(&"-") => OutputLocation::Dataset { name: None },
+        Some(name) => OutputLocation::Dataset {
+            name: Some((*name).to_owned()),
+        },
+        None => OutputLocation::Directory {
+            path: "/out".to_owned(),
+            display: "out".to_owned(),
+            visibility: visibility(options.get("output-host").or(options.get("host"))),
+        },
+    }
+}
+
 /// A specification: `reducers`, `priority`, `attempts`, `timeout`, `host`,
-/// `output-host`, `steps`, `policy`.
+/// `output-host`, `steps`, `policy`, `inputs` (with commas), `dataset`, `overwrite`.
 pub fn spec(options: &Options<'_>) -> JobSpec {
     let step = StepSpec {
         program: "word-count".to_owned(),
@@ -37,20 +56,21 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
     JobSpec {
         name: "job".to_owned(),
         comment: String::new(),
-        inputs: vec![InputPattern {
-            path: "/in".to_owned(),
-            display: "in".to_owned(),
-            visibility: visibility(host),
-        }],
+        inputs: options
+            .get("inputs")
+            .unwrap_or(&"/in")
+            .split(',')
+            .map(|path| InputPattern {
+                path: path.to_owned(),
+                display: path.trim_start_matches('/').to_owned(),
+                visibility: visibility(host.filter(|_| path.starts_with('/'))),
+            })
+            .collect(),
         format: InputFormat::Text,
         split_bytes: 10,
         steps: vec![step; number(options, "steps", 1)],
-        output: OutputLocation::Directory {
-            path: "/out".to_owned(),
-            display: "out".to_owned(),
-            visibility: visibility(options.get("output-host").or(host)),
-        },
-        overwrite: false,
+        output: output(options),
+        overwrite: options.contains_key("overwrite"),
         priority: number(options, "priority", 50),
         policy: number(options, "policy", Policy::Locality),
         attempts_max: number(options, "attempts", 4),
@@ -79,7 +99,7 @@ pub fn chunk(splits: u32, file: u32) -> PlanChunk {
             path: format!("/{name}"),
             display: name,
             bytes: u64::from(splits) * 10,
-            modified_ns: 5,
+            origin: InputOrigin::FileSystem { modified_ns: 5 },
         }],
         splits: (0..u64::from(splits))
             .map(|split| SplitRange {
@@ -91,19 +111,66 @@ pub fn chunk(splits: u32, file: u32) -> PlanChunk {
     }
 }
 
+/// A chunk with one file of a dataset, from `start` on, a split for each ten bytes.
+pub fn dataset_chunk(dataset: DatasetId, start: u64, splits: u32, file: u32) -> PlanChunk {
+    let mut chunk = chunk(splits, file);
+    for file in &mut chunk.files {
+        file.origin = InputOrigin::Dataset { dataset, start };
+    }
+    chunk
+}
+
+/// A block and who has it: its checksum is one more than its number.
+pub fn block(id: BlockId, bytes: u64, workers: &[u32]) -> ReplicatedBlock {
+    ReplicatedBlock {
+        summary: BlockSummary {
+            id,
+            bytes,
+            crc32c: (id.index % 1_000) as u32 + 1,
+        },
+        workers: workers.iter().copied().map(WorkerId).collect(),
+    }
+}
+
+/// What a dataset of one file must consist of.
+pub fn seal(blocks: u32, bytes: u64) -> DatasetSeal {
+    DatasetSeal {
+        blocks,
+        list_blocks: 0,
+        files: vec![DatasetFile {
+            name: "file".to_owned(),
+            bytes,
+            crc32c: 3,
+        }],
+        file_count: 1,
+        bytes,
+    }
+}
+
+/// A dataset that is to be.
+pub fn dataset(name: &str, replicas: u8) -> DatasetSpec {
+    DatasetSpec {
+        name: name.to_owned(),
+        format: InputFormat::Text,
+        shape: Shape::File,
+        replicas,
+    }
+}
+
 /// Counters of a map attempt.
 pub fn counters(records: u64) -> Counters {
     Counters::from([(counters::MAP_INPUT_RECORDS.to_owned(), records)])
 }
 
-/// The outcome of a reduce attempt.
-pub fn reduced(bytes: u64) -> Outcome {
+/// The outcome of a reduce attempt, with blocks if it wrote into a dataset.
+pub fn reduced(bytes: u64, blocks: Vec<ReplicatedBlock>) -> Outcome {
     Outcome::Reduced {
         output: PartOutput {
             bytes,
             records: bytes,
             crc32c: 9,
         },
+        blocks,
         counters: Counters::from([(counters::REDUCE_OUTPUT_BYTES.to_owned(), bytes)]),
     }
 }

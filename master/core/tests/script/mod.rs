@@ -3,6 +3,7 @@
 //! A script that cannot be read panics and names its line.
 
 mod build;
+mod data;
 mod render;
 
 use std::collections::BTreeMap;
@@ -96,7 +97,9 @@ impl Runner {
         if let Some(answer) = self.answer(&words) {
             return answer;
         }
-        let command = self.command(&words);
+        let command = self
+            .data_command(&words)
+            .unwrap_or_else(|| self.command(&words));
         let output = self.apply(command.clone());
         if let Command::AppendPlan {
             attempt,
@@ -193,6 +196,7 @@ impl Runner {
             "drain" => Command::DrainWorker {
                 worker: words.parse(1),
                 draining: words.at(2) == "on",
+                deadline_ms: None,
             },
             "assign" => Command::AssignAttempts {
                 term,
@@ -222,14 +226,17 @@ impl Runner {
                 attempt,
                 worker,
                 chunk: words.parse(3),
-                content: build::chunk(words.option("splits", 1), words.option("file", 0)),
+                content: self.chunk(words),
             },
             "planned" => finish(self.seal(attempt, words.has("wrong"))),
             "mapped" => finish(Outcome::Mapped {
                 segments: sizes(words.at(3)),
                 counters: build::counters(words.option("records", 1)),
             }),
-            "reduced" => finish(build::reduced(words.option("bytes", 10))),
+            "reduced" => finish(build::reduced(
+                words.option("bytes", 10),
+                self.output_blocks(attempt, words),
+            )),
             "committed" => finish(Outcome::Committed),
             "failed" => finish(build::failed(words.at(3))),
             "killed" => finish(Outcome::Killed),
@@ -329,6 +336,8 @@ impl Runner {
                 let round = task(words.at(1)).round;
                 render::locations(&vivat_core::locations(state, round, words.parse(2)))
             }
+            "datasets" => render::datasets(state),
+            "values" => render::values(state),
             "work" => format!(
                 "{:?}",
                 vivat_core::assignment(state, words.parse(1)).map(|given| given.work)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use vivat_core::command::{Event, Grant, Reply};
-use vivat_core::{Duties, Reconciliation};
+use vivat_core::{Duties, Reconciliation, State};
 use vivat_shared::attempt::SegmentLocation;
 use vivat_shared::view::{JobView, TaskCounts};
 
@@ -16,6 +16,15 @@ pub fn reply(reply: &Reply) -> String {
             created: false,
         } => format!("{job}, known"),
         Reply::Registered(worker) => format!("registered {worker}"),
+        Reply::Dataset {
+            dataset,
+            sealed,
+            blocks,
+        } => {
+            let state = if *sealed { "sealed" } else { "open" };
+            format!("{dataset}, {state}, {blocks} blocks")
+        }
+        Reply::Version(version) => format!("version {version}"),
         Reply::Assigned(answers) => answers
             .iter()
             .map(|answer| match answer {
@@ -51,6 +60,7 @@ pub fn event(event: &Event) -> String {
         Event::SegmentSuspected { map, holder } => {
             format!("segments of {map} at {holder} suspected")
         }
+        Event::DatasetChanged { dataset } => format!("{dataset} changed"),
     }
 }
 
@@ -124,4 +134,37 @@ pub fn locations(locations: &[SegmentLocation]) -> String {
         )
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+pub fn datasets(state: &State) -> String {
+    let mut text = String::new();
+    for dataset in state.directory().iter() {
+        let visible = match &dataset.sealed {
+            None => "open",
+            Some(sealed) if sealed.named => "sealed",
+            Some(_) => "replaced",
+        };
+        let bytes = dataset.blocks.bytes_before(u32::MAX);
+        let name = &dataset.spec.name;
+        write!(text, "{} `{name}` {visible}, {bytes} bytes", dataset.id).unwrap();
+        for job in &dataset.readers {
+            write!(text, ", read by {job}").unwrap();
+        }
+        text.push('\n');
+        for row in dataset.blocks.rows() {
+            let workers: Vec<String> = row.workers.iter().map(ToString::to_string).collect();
+            let holders = workers.join(", ");
+            writeln!(text, "block {} to {} at {holders}", row.index, row.end).unwrap();
+        }
+    }
+    text
+}
+
+pub fn values(state: &State) -> String {
+    let mut text = String::new();
+    for (name, value) in state.values().after("") {
+        let shown = String::from_utf8_lossy(&value.bytes);
+        writeln!(text, "{name} = {shown}, version {}", value.version).unwrap();
+    }
+    text
 }

@@ -351,4 +351,12 @@ impl ClusterService for Service {
         let index = self.lead(None).await?;
         Ok(Response::new(CommitNoopResponse { index, term: 1 }))
     }
+
+    async fn drain_worker(
+        &self,
+        _request: Request<DrainWorkerRequest>,
+    ) -> Result<Response<DrainWorkerResponse>, Status> {
+        self.lead(None).await?;
+        Ok(Response::new(DrainWorkerResponse {}))
+    }
 }

@@ -5,6 +5,7 @@
 //! fresh leases; it closes in one step. What is different from the original is
 //! only what carries messages and time.
 
+mod data;
 mod serve;
 mod sessions;
 mod work;
@@ -12,7 +13,7 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 
 use vivat_core::command::{Command, Grant};
-use vivat_shared::ids::{AttemptId, WorkerEpoch};
+use vivat_shared::ids::{AttemptId, BlockId, WorkerEpoch};
 
 use crate::event::{CallId, Caller, Event, LeaderTimer, MasterAt, Response};
 use crate::evidence::Fact;
@@ -45,6 +46,8 @@ enum Purpose {
     Expire(WorkerEpoch),
     Judge(AttemptId, WorkerEpoch),
     Housekeeping,
+    Abandon,
+    Copy(BlockId),
     Answer {
         call: CallId,
         to: Caller,
@@ -59,6 +62,10 @@ enum Question {
     Report {
         worker: WorkerEpoch,
         attempts: Vec<AttemptId>,
+    },
+    Blocks {
+        worker: WorkerEpoch,
+        remove: Vec<BlockId>,
     },
     /// Answered by done or a refusal.
     Plain,
@@ -82,6 +89,7 @@ pub struct Leader {
     grants_in_flight: bool,
     probing: BTreeSet<(AttemptId, WorkerEpoch)>,
     duties_in_flight: bool,
+    data: data::Desk,
 }
 
 impl World {
@@ -109,6 +117,7 @@ impl World {
             grants_in_flight: false,
             probing: BTreeSet::new(),
             duties_in_flight: false,
+            data: data::Desk::default(),
         };
         self.close(at);
         self.masters[at].leader = Some(leader);
@@ -207,6 +216,7 @@ impl World {
                 holder,
                 healthy,
             } => self.probed(at, map, holder, healthy),
+            LeaderTimer::Copied { order, worker } => self.copied(at, order, worker),
             LeaderTimer::Closed => self.close(at),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vivat_core::command::{Command, Rejection};
+use vivat_core::command::{Command, DataCommand, Rejection};
 use vivat_core::{State, view};
 use vivat_shared::attempt::Work;
 use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
@@ -47,22 +47,26 @@ impl World {
                 want,
                 control_free,
             } => {
-                let waiter = Waiter {
-                    number: 0,
-                    call,
-                    from,
-                    held,
-                    want,
-                    control_free,
-                };
-                self.pull(at, worker, waiter);
+                let room = (want, control_free);
+                self.pull(at, worker, waiter((call, from), held, room));
             }
             Request::Locate { worker, reducer } => {
                 let body = locate(&self.masters[at].state, worker, reducer);
                 self.answer(call, from, body);
             }
             Request::Status { job } => self.status(at, call, from, job),
+            Request::PlaceBlock { .. } => self.place_block(at, call, from, &body),
+            Request::ReportBlocks {
+                worker,
+                after,
+                blocks,
+                last,
+            } => self.blocks_reported(at, (call, from), worker, (after, blocks, last)),
             Request::Register { .. }
+            | Request::OpenDataset { .. }
+            | Request::AppendBlock { .. }
+            | Request::SealDataset { .. }
+            | Request::RemoveDataset { .. }
             | Request::Restore { .. }
             | Request::Report { .. }
             | Request::AppendPlan { .. }
@@ -126,7 +130,7 @@ impl World {
         Response::Beat { kill, ended }
     }
 
-    fn is_confirmed(&self, at: MasterAt) -> bool {
+    pub(super) fn is_confirmed(&self, at: MasterAt) -> bool {
         self.masters[at]
             .leader
             .as_ref()
@@ -246,6 +250,21 @@ impl World {
     }
 }
 
+fn waiter(
+    (call, from): (CallId, Caller),
+    held: Vec<AttemptId>,
+    (want, control_free): (u32, bool),
+) -> Waiter {
+    Waiter {
+        number: 0,
+        call,
+        from,
+        held,
+        want,
+        control_free,
+    }
+}
+
 /// What a request makes the leader propose.
 fn to_propose(body: Request) -> (Question, Vec<Command>) {
     let command = match body {
@@ -280,8 +299,37 @@ fn to_propose(body: Request) -> (Question, Vec<Command>) {
         }
         Request::Submit { key, spec } => Command::SubmitJob { key, spec },
         Request::Cancel { job } => Command::CancelJob { job },
-        Request::Drain { worker, draining } => Command::DrainWorker { worker, draining },
+        Request::Drain { worker, draining } => Command::DrainWorker {
+            worker,
+            draining,
+            deadline_ms: None,
+        },
+        Request::OpenDataset { key, spec } => DataCommand::OpenDataset { key, spec }.into(),
+        Request::AppendBlock {
+            dataset,
+            first,
+            block,
+        } => {
+            let blocks = vec![block];
+            let append = DataCommand::AppendBlocks {
+                dataset,
+                first,
+                blocks,
+            };
+            append.into()
+        }
+        Request::SealDataset { dataset, seal } => DataCommand::SealDataset { dataset, seal }.into(),
+        Request::RemoveDataset { name, dataset } => {
+            let remove = DataCommand::RemoveDataset {
+                name,
+                dataset,
+                when_unread: false,
+            };
+            remove.into()
+        }
         Request::Heartbeat { .. }
+        | Request::PlaceBlock { .. }
+        | Request::ReportBlocks { .. }
         | Request::Pull { .. }
         | Request::Locate { .. }
         | Request::Status { .. } => return (Question::Plain, Vec::new()),
@@ -298,8 +346,14 @@ fn sender(body: &Request) -> Option<WorkerEpoch> {
         | Request::Report { worker, .. }
         | Request::AppendPlan { worker, .. }
         | Request::Locate { worker, .. }
+        | Request::ReportBlocks { worker, .. }
         | Request::FetchFailure { worker, .. } => Some(*worker),
         Request::Register { .. }
+        | Request::OpenDataset { .. }
+        | Request::PlaceBlock { .. }
+        | Request::AppendBlock { .. }
+        | Request::SealDataset { .. }
+        | Request::RemoveDataset { .. }
         | Request::Submit { .. }
         | Request::Cancel { .. }
         | Request::Status { .. }
@@ -350,11 +404,11 @@ fn locate(state: &State, worker: WorkerEpoch, reducer: AttemptId) -> Response {
         .is_some_and(|active| active.is_live(reducer, worker));
     let assignment = vivat_core::assignment(state, reducer).filter(|_| live);
     match assignment.map(|assignment| assignment.work) {
-        Some(Work::Reduce { maps }) => Response::Located {
+        Some(Work::Reduce { maps, .. }) => Response::Located {
             maps,
             locations: vivat_core::locations(state, reducer.task.round, reducer.task.index),
         },
-        Some(Work::Plan | Work::Map { .. } | Work::Commit { .. }) | None => {
+        Some(Work::Plan { .. } | Work::Map { .. } | Work::Commit { .. }) | None => {
             Response::Refused(Rejection::StaleAttempt { attempt: reducer })
         }
     }

@@ -74,7 +74,12 @@ impl World {
                         answers.iter().all(refused)
                     }
                     Some(
-                        Reply::Done | Reply::Job { .. } | Reply::Registered(_) | Reply::Rejected(_),
+                        Reply::Done
+                        | Reply::Job { .. }
+                        | Reply::Registered(_)
+                        | Reply::Dataset { .. }
+                        | Reply::Version(_)
+                        | Reply::Rejected(_),
                     )
                     | None => true,
                 };
@@ -96,6 +101,12 @@ impl World {
             Purpose::Housekeeping => {
                 if let Some(leader) = self.masters[at].leader.as_mut() {
                     leader.duties_in_flight = false;
+                }
+            }
+            Purpose::Abandon => {}
+            Purpose::Copy(block) => {
+                if let Some(leader) = self.masters[at].leader.as_mut() {
+                    leader.data.copying.remove(&block);
                 }
             }
             Purpose::Answer { call, to, to_what } => {
@@ -122,9 +133,25 @@ impl World {
                     Rejection::StaleEpoch { .. } | Rejection::UnknownWorker(_),
                 )) => Response::Stale,
                 Some(Reply::Rejected(rejection)) => Response::Refused(rejection),
-                Some(Reply::Done | Reply::Assigned(_)) => Response::Done,
+                Some(Reply::Dataset {
+                    dataset,
+                    sealed,
+                    blocks: _,
+                }) => {
+                    self.touch(at, dataset);
+                    Response::Dataset { dataset, sealed }
+                }
+                Some(Reply::Done | Reply::Assigned(_) | Reply::Version(_)) => Response::Done,
                 None => Response::Unknown,
             },
+            Question::Blocks { worker, remove } => {
+                let refused = |reply: &Reply| matches!(reply, Reply::Rejected(_));
+                if replies.iter().any(refused) {
+                    Response::Stale
+                } else {
+                    self.block_orders(at, worker, remove)
+                }
+            }
             Question::Report { worker, attempts } => {
                 if let Some(session) = self.session_mut(at, worker) {
                     for attempt in &attempts {
@@ -198,6 +225,7 @@ impl World {
                 | Fact_::SegmentsLocated { .. }
                 | Fact_::SegmentsLost { .. }
                 | Fact_::SegmentSuspected { .. }
+                | Fact_::DatasetChanged { .. }
                 | Fact_::TermOpened { .. } => {}
             }
         }
@@ -233,7 +261,10 @@ impl World {
                         session.expiring = false;
                     }
                 }
-                Purpose::Judge(..) | Purpose::Housekeeping => {
+                Purpose::Judge(..)
+                | Purpose::Housekeeping
+                | Purpose::Abandon
+                | Purpose::Copy(_) => {
                     self.replied(at, purpose, Vec::new());
                 }
                 Purpose::Answer { call, to, .. } => self.answer(call, to, Response::Unknown),
@@ -265,6 +296,7 @@ impl World {
             self.submit(at, Purpose::Expire(worker), vec![expire]);
         }
         self.do_duties(at);
+        self.do_data(at);
         self.schedule(at);
         self.leader_timer(TICK_MS, at, opening, LeaderTimer::Tick);
     }
@@ -423,9 +455,12 @@ fn verdicts(
             Reply::Rejected(Rejection::StaleEpoch { .. } | Rejection::UnknownWorker(_)) => {
                 return Response::Stale;
             }
-            Reply::Rejected(_) | Reply::Job { .. } | Reply::Registered(_) | Reply::Assigned(_) => {
-                has_the_outcome(state, worker, attempt)
-            }
+            Reply::Rejected(_)
+            | Reply::Job { .. }
+            | Reply::Registered(_)
+            | Reply::Dataset { .. }
+            | Reply::Version(_)
+            | Reply::Assigned(_) => has_the_outcome(state, worker, attempt),
         };
         verdicts.push((attempt, accepted));
     }

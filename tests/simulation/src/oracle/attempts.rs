@@ -39,8 +39,13 @@ impl Oracle {
         self.ensure(ended.is_none(), "S3", || {
             format!("{attempt} is granted after the end of its job")
         });
-        // What runs again is a map whose segments were lost; a reduce never does.
-        self.ensure(!rerun || task.kind == TaskKind::Map, "S3", || {
+        // What runs again is a map whose segments were lost, or a reduce whose blocks.
+        let may = match task.kind {
+            TaskKind::Map => true,
+            TaskKind::Reduce => self.writes_dataset(task.round.job),
+            TaskKind::Plan | TaskKind::Close | TaskKind::Commit => false,
+        };
+        self.ensure(!rerun || may, "S3", || {
             format!("{attempt} repeats what counted")
         });
     }
@@ -190,6 +195,8 @@ fn outcome_of(command: &Command, of: AttemptId, by: WorkerEpoch) -> Option<&Outc
         | Command::AppendPlan { .. }
         | Command::ReportFetchFailure { .. }
         | Command::JudgeSegment { .. }
+        | Command::RevokeAttempts { .. }
+        | Command::Data(_)
         | Command::ForgetJob { .. } => None,
     }
 }

@@ -207,7 +207,12 @@ impl Oracle {
             self.ensure(counts, "S2", || format!("{id} succeeded without {task}"));
         }
         let published = self.account(id).published.as_ref().map(Vec::len);
-        self.ensure(published == Some(reducers as usize), "S2", || {
+        let visible = if self.writes_dataset(id) {
+            published.is_none() && self.has_output(id)
+        } else {
+            published == Some(reducers as usize)
+        };
+        self.ensure(visible, "S2", || {
             format!("{id} succeeded and published {published:?} parts")
         });
         let expected = jobs::counters_of(&job.spec);
@@ -246,6 +251,7 @@ impl Oracle {
             }
             FailureCause::InputIsDirectory { .. }
             | FailureCause::InputUnreadable { .. }
+            | FailureCause::InputUnreachable { .. }
             | FailureCause::InputChanged { .. }
             | FailureCause::InvalidInput { .. }
             | FailureCause::PlanTooLarge { .. }

@@ -8,6 +8,7 @@
 
 mod attempts;
 mod clients;
+mod data;
 mod ends;
 mod segments;
 
@@ -16,8 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use vivat_core::command::{Applied, Command, Event, Rejection, Reply};
 use vivat_core::{State, apply, invariants, snapshot};
 use vivat_shared::attempt::CommittedPart;
-use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 use vivat_shared::view::JobState;
+
+pub use data::Disks;
 
 use crate::event::MasterAt;
 use crate::evidence::Fact;
@@ -100,6 +103,8 @@ pub struct Oracle {
     heard: BTreeMap<(MasterAt, WorkerEpoch), u64>,
     opened: BTreeMap<MasterAt, (u64, u64)>,
     segments: segments::SegmentBooks,
+    /// Sealed, acknowledged and not to be removed.
+    stays: BTreeSet<DatasetId>,
 }
 
 impl Oracle {
@@ -139,6 +144,7 @@ impl Oracle {
         for event in &applied.events {
             self.take_event(ground, &append.proposal.commands, event);
         }
+        self.check_surplus(&before, &append.proposal.commands);
         self.check_reports(&append.proposal.commands, &applied);
         let violations = invariants::check_step(&before, &self.reference)
             .into_iter()
@@ -210,6 +216,8 @@ impl Oracle {
                 | Command::AppendPlan { .. }
                 | Command::FinishAttempt { .. }
                 | Command::ReportFetchFailure { .. }
+                | Command::RevokeAttempts { .. }
+                | Command::Data(_)
                 | Command::ForgetJob { .. } => None,
             };
             let taken = !matches!(reply, Reply::Rejected(_));
@@ -218,6 +226,7 @@ impl Oracle {
             });
             if taken {
                 self.check_recall(before, commands, command);
+                self.check_reporter(before, commands, command);
                 self.note_segments(before, commands, command);
             }
             if let (Command::CancelJob { job }, true) = (command, taken) {
@@ -277,8 +286,15 @@ impl Oracle {
             Event::JobEnded { job } => self.job_ended(ground, *job),
             Event::TermOpened { .. }
             | Event::JobChanged { .. }
-            | Event::TaskIdle { .. }
             | Event::SegmentSuspected { .. } => {}
+            Event::TaskIdle { task } => self.idle_again(ground, *task),
+            Event::DatasetChanged { dataset } => {
+                ground.note(Fact::DatasetChanged);
+                let known = self.reference.directory().get(*dataset);
+                if known.is_some_and(|known| known.job.is_some()) {
+                    ground.note(Fact::OutputVisible);
+                }
+            }
         }
     }
 

@@ -58,6 +58,8 @@ impl Oracle {
             | Command::RegisterWorker { .. }
             | Command::RestoreSegments { .. }
             | Command::ExpireWorker { .. }
+            | Command::RevokeAttempts { .. }
+            | Command::Data(_)
             | Command::DrainWorker { .. }
             | Command::AssignAttempts { .. }
             | Command::AppendPlan { .. }
@@ -90,7 +92,7 @@ fn others(state: &State, reporters: &BTreeSet<WorkerId>) -> bool {
     workers.any(|worker| worker.accepts_work() && !reporters.contains(&worker.id))
 }
 
-fn changes_workers(command: &Command) -> bool {
+pub(super) fn changes_workers(command: &Command) -> bool {
     matches!(
         command,
         Command::RegisterWorker { .. } | Command::ExpireWorker { .. } | Command::DrainWorker { .. }

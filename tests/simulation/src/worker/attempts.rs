@@ -129,7 +129,7 @@ impl World {
             return;
         }
         match work {
-            Work::Plan => {
+            Work::Plan { .. } => {
                 if let Some(held) = self.held_mut(at, attempt) {
                     held.phase = Phase::Sending { chunk: 0 };
                 }
@@ -142,11 +142,8 @@ impl World {
                 let outcome = Outcome::Mapped { segments, counters };
                 self.finish(at, attempt, outcome);
             }
-            Work::Reduce { .. } => {
-                let outcome = Outcome::Reduced {
-                    output: jobs::output(attempt.task.index),
-                    counters: jobs::reduce_counters(attempt.task.index),
-                };
+            Work::Reduce { output, .. } => {
+                let outcome = self.reduced(at, attempt, output);
                 self.finish(at, attempt, outcome);
             }
             Work::Commit { parts, .. } => {
@@ -179,7 +176,11 @@ impl World {
         let Phase::Sending { chunk } = held.phase else {
             return;
         };
-        let chunks = jobs::plan(&held.spec);
+        let dataset = match &held.assignment.work {
+            Work::Plan { datasets } => datasets.first().copied(),
+            Work::Map { .. } | Work::Reduce { .. } | Work::Commit { .. } => None,
+        };
+        let chunks = jobs::plan(&held.spec, dataset);
         let Some(content) = chunks.get(chunk as usize).cloned() else {
             let mut crc32c = 0;
             for content in &chunks {

@@ -81,6 +81,7 @@ impl World {
             | Pending::Restore
             | Pending::Beat
             | Pending::Report
+            | Pending::Blocks { .. }
             | Pending::Chunk(_)
             | Pending::Locate(_)
             | Pending::Complain => None,
@@ -173,6 +174,9 @@ impl World {
             (Response::Located { maps, locations }, Pending::Locate(attempt)) => {
                 self.gather(at, attempt, maps, &locations);
             }
+            (Response::BlockOrders(remove), Pending::Blocks { next }) => {
+                self.blocks_taken(at, &remove, next);
+            }
             (Response::Done, Pending::Restore) => self.restored(at),
             (Response::Done, Pending::Chunk(attempt)) => self.chunk_taken(at, attempt),
             // The attempt is not granted any more; the next list tells it so.
@@ -188,6 +192,9 @@ impl World {
                 | Response::Located { .. }
                 | Response::Job { .. }
                 | Response::View
+                | Response::Dataset { .. }
+                | Response::Place(_)
+                | Response::BlockOrders(_)
                 | Response::NotLeader { .. }
                 | Response::Unknown,
                 _,
@@ -204,6 +211,8 @@ impl World {
         process.epoch = Some(worker);
         process.crashed.clear();
         process.restored = false;
+        process.reported_to = None;
+        self.worker_timer(1, at, WorkerTimer::ReportBlocks);
         if self.machines[at].disk.is_empty() {
             self.restored(at);
         } else {
@@ -259,6 +268,7 @@ impl World {
                 self.ground.note(Fact::ReportRepeated);
                 WorkerTimer::Report
             }
+            Pending::Blocks { .. } => WorkerTimer::ReportBlocks,
             Pending::Chunk(attempt) => WorkerTimer::Chunk { attempt },
             Pending::Locate(attempt) => WorkerTimer::Fetch { attempt },
             // The next beat, the next failed fetch say it again.
@@ -299,7 +309,10 @@ fn is_no_answer(body: &Response) -> Option<Option<MasterAt>> {
         | Response::Verdicts(_)
         | Response::Located { .. }
         | Response::Job { .. }
-        | Response::View => None,
+        | Response::View
+        | Response::Dataset { .. }
+        | Response::Place(_)
+        | Response::BlockOrders(_) => None,
     }
 }
 

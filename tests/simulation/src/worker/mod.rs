@@ -6,6 +6,7 @@
 //! time or its manners.
 
 mod attempts;
+mod blocks;
 mod calls;
 mod fetch;
 
@@ -13,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vivat_core::command::WorkerInfo;
 use vivat_shared::attempt::{Assignment, Outcome};
-use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch, WorkerId};
+use vivat_shared::dataset::BlockSummary;
+use vivat_shared::ids::{AttemptId, BlockId, JobId, WorkerEpoch, WorkerId};
 use vivat_shared::job::{HostIdentity, JobSpec};
 use vivat_shared::size_code::SizeCode;
 
@@ -66,6 +68,7 @@ enum Pending {
     Beat,
     Pull { want: u32, control_free: bool },
     Report,
+    Blocks { next: Option<BlockId> },
     Chunk(AttemptId),
     Locate(AttemptId),
     Complain,
@@ -79,6 +82,8 @@ pub(crate) struct Process {
     crashed: Vec<AttemptId>,
     /// What the disk has was offered under this epoch.
     restored: bool,
+    /// Blocks up to this one were told.
+    reported_to: Option<BlockId>,
     held: BTreeMap<AttemptId, Held>,
     ready: VecDeque<AttemptId>,
     control_ready: VecDeque<AttemptId>,
@@ -95,10 +100,12 @@ pub(crate) struct Machine {
     pub slots: u32,
     /// Segments by map attempt.
     pub disk: BTreeMap<AttemptId, Vec<SizeCode>>,
+    /// Blocks of datasets.
+    pub blocks: BTreeMap<BlockId, BlockSummary>,
     /// Attempts that run, noted on the disk.
     marks: BTreeSet<AttemptId>,
     /// The worker id that its uid got.
-    worker: Option<WorkerId>,
+    pub worker: Option<WorkerId>,
     pub process: Option<Process>,
     pub life: u32,
     /// The process is stopped until then.
@@ -117,6 +124,7 @@ impl Machine {
             uid: format!("machine-{at}"),
             slots,
             disk: BTreeMap::new(),
+            blocks: BTreeMap::new(),
             marks: BTreeSet::new(),
             worker: None,
             process: None,
@@ -185,6 +193,7 @@ impl World {
             epoch: None,
             crashed: std::mem::take(&mut machine.marks).into_iter().collect(),
             restored: false,
+            reported_to: None,
             held: BTreeMap::new(),
             ready: VecDeque::new(),
             control_ready: VecDeque::new(),
@@ -216,6 +225,7 @@ impl World {
         self.wiped += 1;
         let machine = &mut self.machines[at];
         machine.disk.clear();
+        machine.blocks.clear();
         machine.marks.clear();
         // Half of them keep their uid, as from a volume that was restored empty.
         if self.ground.dice.chance(500) {
@@ -284,6 +294,7 @@ impl World {
             }
             WorkerTimer::Pull => self.pull_work(at),
             WorkerTimer::Report => self.report(at),
+            WorkerTimer::ReportBlocks => self.report_blocks(at),
             WorkerTimer::Timeout { call } => self.call_failed(at, call, None),
             WorkerTimer::AttemptDone { attempt, run } => self.attempt_done(at, attempt, run),
             WorkerTimer::Chunk { attempt } => self.send_chunk(at, attempt),
@@ -302,6 +313,7 @@ impl World {
             | Pending::Restore
             | Pending::Beat
             | Pending::Report
+            | Pending::Blocks { .. }
             | Pending::Chunk(_)
             | Pending::Locate(_)
             | Pending::Complain => CALL_TIMEOUT_MS,

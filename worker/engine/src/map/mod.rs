@@ -80,7 +80,7 @@ fn drive<P: Program, G: Gather<P>>(
 ) -> Result<(Gathered, Read), EngineError> {
     let failed = |source| EngineError::Program { source };
     let display = task.file.display.as_str();
-    let input = Input::open(task.file)?;
+    let mut input = Input::open(task.file, task.input)?;
     let mut mapper = place.program.mapper(place.context).map_err(failed)?;
     let mut blocks = input.blocks(task.range, task.format)?;
     let mut read = (0, 0);

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vivat_engine::local::describe;
 use vivat_engine::{
-    CancelFlag, EngineError, Executable, MapReport, MapTask, Progress, ReduceReport, ReduceTask,
-    SegmentData, SegmentFile, SegmentSource,
+    CancelFlag, EngineError, Executable, LocalFiles, MapReport, MapTask, Progress, ReduceReport,
+    ReduceTask, SegmentData, SegmentFile, SegmentSource,
 };
 use vivat_mapreduce::{
     Combiner, Emit, EmitValue, MapContext, Mapper, Output, Program, ProgramError, Record,
     ReduceContext, Reducer, Values,
 };
-use vivat_shared::attempt::{InputFile, SplitRange};
+use vivat_shared::attempt::{InputFile, InputOrigin, SplitRange};
 use vivat_shared::job::InputFormat;
 
 /// Emits each record under its first byte; the reducer joins the values.
@@ -122,6 +122,14 @@ impl Bench {
         }
     }
 
+    /// Moves the time that the plan saw.
+    pub fn modify(&mut self, by_ns: i64) {
+        let InputOrigin::FileSystem { modified_ns } = &mut self.file.origin else {
+            panic!("an input of the file system");
+        };
+        *modified_ns += by_ns;
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -134,6 +142,7 @@ impl Bench {
     ) -> Result<MapReport, EngineError> {
         program.map(&mut MapTask {
             file: &self.file,
+            input: &LocalFiles,
             range: SplitRange {
                 file: 0,
                 offset,

@@ -251,12 +251,9 @@ impl Search<'_> {
         if left == 0 {
             return;
         }
-        // Splits of a file are as long as this one, but the last; one more for
-        // a plan that evens them out.
-        let later = left.div_ceil(context.split_bytes.max(1)) + 1;
-        let last = u32::try_from(u64::from(context.split) + later)
-            .unwrap_or(u32::MAX)
-            .min(context.splits.saturating_sub(1));
+        // How long the later splits are, nobody says: those of a dataset end where
+        // its blocks do. It is one small record for each partition at most.
+        let last = context.splits.saturating_sub(1);
         let file = u64::from(context.file_index);
         for partition in self.partition..=partition_of_split(context, last) {
             if partition != self.partition || !self.announced {

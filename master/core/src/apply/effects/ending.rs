@@ -1,9 +1,10 @@
 //! The end of a job.
 
 use vivat_shared::cause::FailureCause;
-use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind};
+use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind};
 use vivat_shared::view::TaskCounts;
 
+use super::release_dataset;
 use crate::apply::Context;
 use crate::command::Event;
 use crate::state::{Active, Ended, JobEnd, Stage};
@@ -23,6 +24,7 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
         "S2: {id} succeeds without every partition"
     );
     let live = active.live();
+    let output = active.output.as_ref().map(|output| output.dataset);
     let round = active.round();
     let ended = Ended {
         at_ms: now_ms.max(job.started_at_ms.unwrap_or(job.submitted_at_ms)),
@@ -34,11 +36,13 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     };
     job.counts.killed += live.len() as u64;
     job.stage = Stage::Ended(Box::new(ended));
+    let read = std::mem::take(&mut job.datasets);
     if let Some(deadline_ms) = job.deadline_age_ms() {
         context.state.timeouts.remove(&(deadline_ms, id));
     }
     context.state.active.remove(&id);
     context.state.ended.push_back(id);
+    close_datasets(context, id, read, output);
     for (attempt, worker) in live {
         context.state.unlink(attempt, worker);
         let revoked = Event::AttemptRevoked { attempt, worker };
@@ -46,6 +50,25 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     }
     context.events.push(Event::JobChanged { job: id });
     context.events.push(Event::JobEnded { job: id });
+}
+
+/// The job reads nothing any more, and its output is there or never will be.
+fn close_datasets(
+    context: &mut Context<'_>,
+    id: JobId,
+    read: Vec<DatasetId>,
+    output: Option<DatasetId>,
+) {
+    if let Some(output) = output {
+        context.state.directory.close_output(output);
+    }
+    for dataset in read {
+        context
+            .state
+            .directory
+            .update(dataset, |known| known.readers.remove(&id));
+        release_dataset(context, dataset);
+    }
 }
 
 /// The last commit attempt, if the job ends otherwise than by a report of it: who
@@ -86,5 +109,5 @@ fn is_whole(active: &Active) -> bool {
     round.plan.is_some()
         && round.reduces.len() == round.reducers
         && round.reduces.all_completed()
-        && active.commit.all_completed()
+        && (active.output.is_some() || active.commit.all_completed())
 }

@@ -3,10 +3,12 @@
 
 mod attempts;
 mod ending;
+mod output;
 mod workers;
 
 pub(super) use attempts::{
     Lost, accept, charge_loss, crash_failure, input_of, lose_map, release, revoke,
 };
 pub(super) use ending::end_job;
+pub(super) use output::{finish_output, lose_outputs, output_name, release_dataset};
 pub(super) use workers::expire;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use vivat_shared::ids::{AttemptId, JobId, TaskId, TaskKind, WorkerEpoch};
+use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 use vivat_shared::limits::CRASHES_MAX;
 
-use super::{Lost, charge_loss, crash_failure, end_job, lose_map, release};
+use super::{Lost, charge_loss, crash_failure, end_job, lose_map, lose_outputs, release};
 use crate::apply::Context;
 use crate::command::Event;
 use crate::limits::{REASON_BYTES_MAX, WORKERS_LOST_MAX};
@@ -23,13 +23,17 @@ pub(in crate::apply) fn expire(
     crashed: &[AttemptId],
 ) {
     let reason = prefix(reason, REASON_BYTES_MAX);
-    let running = mark_lost(context.state, worker, &reason);
+    let (running, forgotten) = mark_lost(context.state, worker, &reason);
+    for dataset in forgotten {
+        context.events.push(Event::DatasetChanged { dataset });
+    }
     context.events.push(Event::WorkerExpired { worker, reason });
     for attempt in running {
         lose_attempt(context, attempt, worker, crashed.contains(&attempt));
     }
     let jobs: Vec<JobId> = context.state.active.iter().copied().collect();
     for job in jobs {
+        lose_outputs(context, job, worker, None);
         lose_segments(context, job, worker);
     }
 }
@@ -40,12 +44,16 @@ fn prefix(text: &str, bytes_max: usize) -> String {
 }
 
 /// Marks the worker lost, forgets the oldest lost one beyond the bound, and
-/// returns what was granted.
-fn mark_lost(state: &mut State, worker: WorkerEpoch, reason: &str) -> BTreeSet<AttemptId> {
+/// returns what was granted, and the datasets of which the forgotten one had blocks.
+fn mark_lost(
+    state: &mut State,
+    worker: WorkerEpoch,
+    reason: &str,
+) -> (BTreeSet<AttemptId>, Vec<DatasetId>) {
     state.last_loss += 1;
     let order = state.last_loss;
     let Some(known) = state.worker_mut(worker.worker) else {
-        return BTreeSet::new();
+        return (BTreeSet::new(), Vec::new());
     };
     known.presence = Presence::Lost {
         reason: reason.to_owned(),
@@ -53,14 +61,36 @@ fn mark_lost(state: &mut State, worker: WorkerEpoch, reason: &str) -> BTreeSet<A
     };
     let running = std::mem::take(&mut known.running);
     state.lost.insert(order, worker.worker);
+    let mut touched = Vec::new();
     if state.lost.len() > WORKERS_LOST_MAX {
         let oldest = state.lost.pop_first().map(|(_, oldest)| oldest);
         let forgotten = oldest.and_then(|oldest| state.workers.remove(&oldest));
         if let Some(forgotten) = forgotten {
             state.uids.remove(forgotten.info.uid.as_str());
+            touched = state.directory.forget_worker(forgotten.id);
+            forget_outputs(state, forgotten.id);
         }
     }
-    running
+    (running, touched)
+}
+
+/// Takes a forgotten worker's copies of outputs that are not visible yet. They
+/// were lost with the worker: whatever had no other was done again.
+fn forget_outputs(state: &mut State, worker: WorkerId) {
+    let has_some = |job: &JobId| {
+        let active = state.job(*job).and_then(Job::active);
+        let output = active.and_then(|active| active.output.as_ref());
+        output.is_some_and(|output| output.is_held_by(worker))
+    };
+    let jobs: Vec<JobId> = state.active.iter().copied().filter(has_some).collect();
+    for job in jobs {
+        if let Some(output) = state
+            .active_mut(job)
+            .and_then(|active| active.output.as_mut())
+        {
+            output.forget(worker);
+        }
+    }
 }
 
 fn lose_attempt(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch, crashed: bool) {

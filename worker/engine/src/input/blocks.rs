@@ -6,19 +6,14 @@
 //! the next one's beginning; so every line belongs to exactly one split, for
 //! splits of any length, and a line longer than its split leaves the splits
 //! within it empty.
-//!
-//! The file must have the size and time that the plan saw, when it is opened
-//! and when the split is done.
-
-use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
 
 use memchr::{memchr, memrchr};
 use vivat_mapreduce::{Block, Framing};
-use vivat_shared::attempt::{InputFile, SplitRange};
+use vivat_shared::attempt::SplitRange;
 use vivat_shared::job::InputFormat;
 use vivat_shared::limits::RECORD_BYTES_MAX;
 
+use super::Input;
 use crate::error::{EngineError, InputProblem};
 
 /// Bytes of one read, and of the buffer while lines are shorter.
@@ -26,84 +21,54 @@ const READ_BYTES: usize = 1024 * 1024;
 /// Bytes read behind a split's end to find the end of its last line.
 const OVERSHOOT_BYTES: u64 = 16 * 1024;
 
-/// An open input file that is what the plan saw.
-#[derive(Debug)]
-pub(crate) struct Input<'t> {
-    file: File,
-    planned: &'t InputFile,
-}
-
 impl<'t> Input<'t> {
-    pub fn open(planned: &'t InputFile) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::Input {
-            display: planned.display.clone(),
-            source,
-        };
-        let file = File::open(&planned.path).map_err(failed)?;
-        let input = Self { file, planned };
-        input.check()?;
-        Ok(input)
-    }
-
-    /// Compares size and time with the plan's.
-    pub fn check(&self) -> Result<(), EngineError> {
-        let metadata = self.file.metadata().map_err(|error| self.failed(error))?;
-        if metadata.is_dir() {
-            return Err(self.failed(std::io::ErrorKind::IsADirectory.into()));
-        }
-        if metadata.len() != self.planned.bytes {
-            return Err(self.problem(InputProblem::SizeChanged {
-                planned: self.planned.bytes,
-                found: metadata.len(),
-            }));
-        }
-        let found_ns = metadata
-            .mtime()
-            .saturating_mul(1_000_000_000)
-            .saturating_add(metadata.mtime_nsec());
-        if found_ns != self.planned.modified_ns {
-            return Err(self.problem(InputProblem::TimeChanged {
-                planned_ns: self.planned.modified_ns,
-                found_ns,
-            }));
-        }
-        Ok(())
-    }
-
     /// The blocks of a split.
     pub fn blocks(
-        &self,
+        &mut self,
         range: SplitRange,
         format: InputFormat,
-    ) -> Result<Blocks<'_>, EngineError> {
-        let end = range.offset.saturating_add(range.bytes);
-        let end = end.min(self.planned.bytes);
+    ) -> Result<Blocks<'_, 't>, EngineError> {
+        let bytes = self.reader.length();
+        // What is not cut is read whole, whatever its text comes to.
+        let end = match bytes {
+            Some(bytes) => range.offset.saturating_add(range.bytes).min(bytes),
+            None => u64::MAX,
+        };
         let (framing, offset, end) = match format {
             InputFormat::Text => (Framing::Lines, range.offset.min(end), end),
             InputFormat::WholeFile => {
                 let end = if range.offset == 0 {
-                    self.planned.bytes
+                    bytes.unwrap_or(u64::MAX)
                 } else {
                     range.offset
                 };
                 (Framing::Whole, range.offset, end)
             }
-            InputFormat::Fixed(bytes) => {
-                let unit = u64::from(bytes.max(1));
+            InputFormat::Fixed(record) => {
+                let unit = u64::from(record.max(1));
                 let whole = |at: u64| at.div_ceil(unit).saturating_mul(unit);
                 let (offset, end) = (whole(range.offset), whole(end));
-                (
-                    Framing::Fixed(bytes.max(1)),
-                    offset,
-                    end.min(self.planned.bytes),
-                )
+                let end = end.min(bytes.unwrap_or(u64::MAX));
+                (Framing::Fixed(record.max(1)), offset, end)
             }
             InputFormat::Csv => {
                 return Err(self.problem(InputProblem::FormatUnsupported { format }));
             }
         };
+        let of_another_split = range.offset > 0 && (framing == Framing::Whole || bytes.is_none());
+        let done = offset > end || (offset == end && framing != Framing::Whole) || of_another_split;
+        if let (Some(bytes), false) = (bytes, done) {
+            let behind = if framing == Framing::Lines {
+                OVERSHOOT_BYTES
+            } else {
+                0
+            };
+            self.reader
+                .expect(offset..end.saturating_add(behind).min(bytes));
+        }
         Ok(Blocks {
             input: self,
+            bytes,
             framing,
             offset: range.offset,
             end,
@@ -113,31 +78,17 @@ impl<'t> Input<'t> {
             filled: 0,
             searched: 0,
             skipping: framing == Framing::Lines && range.offset > 0,
-            done: offset > end
-                || (offset == end && framing != Framing::Whole)
-                || (framing == Framing::Whole && range.offset > 0),
+            done,
         })
-    }
-
-    fn failed(&self, source: std::io::Error) -> EngineError {
-        EngineError::Input {
-            display: self.planned.display.clone(),
-            source,
-        }
-    }
-
-    fn problem(&self, problem: InputProblem) -> EngineError {
-        EngineError::BadInput {
-            display: self.planned.display.clone(),
-            problem,
-        }
     }
 }
 
 /// The blocks of one split, in order.
 #[derive(Debug)]
-pub(crate) struct Blocks<'i> {
-    input: &'i Input<'i>,
+pub(crate) struct Blocks<'i, 't> {
+    input: &'i mut Input<'t>,
+    /// Bytes of the file, if they are known before its end.
+    bytes: Option<u64>,
     framing: Framing,
     /// First byte of the split.
     offset: u64,
@@ -156,7 +107,7 @@ pub(crate) struct Blocks<'i> {
     done: bool,
 }
 
-impl Blocks<'_> {
+impl Blocks<'_, '_> {
     /// The next block of whole records, `None` after the last.
     pub fn next(&mut self) -> Result<Option<Block<'_>>, EngineError> {
         loop {
@@ -259,7 +210,7 @@ impl Blocks<'_> {
     /// Reads more behind what is there; 0 at the end of what this split needs.
     fn fill(&mut self) -> Result<usize, EngineError> {
         let limit = match self.framing {
-            Framing::Lines => self.input.planned.bytes,
+            Framing::Lines => self.bytes.unwrap_or(u64::MAX),
             Framing::Fixed(_) | Framing::Whole => self.end,
         };
         let left = limit.saturating_sub(self.read_at);
@@ -267,20 +218,16 @@ impl Blocks<'_> {
             return Ok(0);
         }
         self.make_room()?;
-        let useful = self.end.saturating_sub(self.read_at) + OVERSHOOT_BYTES;
+        let useful = self.end.saturating_sub(self.read_at);
+        let useful = useful.saturating_add(OVERSHOOT_BYTES);
         let room = (self.buffer.len() - self.filled) as u64;
         let wanted = usize::try_from(left.min(useful).min(room)).unwrap_or(usize::MAX);
         let target = &mut self.buffer[self.filled..self.filled + wanted];
-        let got = loop {
-            match self.input.file.read_at(target, self.read_at) {
-                Ok(got) => break got,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.input.failed(error)),
-            }
-        };
-        if got == 0 {
+        let read = self.input.reader.read_at(target, self.read_at);
+        let got = read.map_err(|error| self.input.error(error))?;
+        if let (0, Some(planned)) = (got, self.bytes) {
             return Err(self.input.problem(InputProblem::SizeChanged {
-                planned: self.input.planned.bytes,
+                planned,
                 found: self.read_at,
             }));
         }
@@ -295,7 +242,8 @@ impl Blocks<'_> {
         let left = self.filled - self.start;
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.filled, 0);
-            self.searched -= self.start;
+            // Only lines are searched for.
+            self.searched = self.searched.saturating_sub(self.start);
             self.filled = left;
             self.start = 0;
         }
@@ -307,7 +255,8 @@ impl Blocks<'_> {
         }
         if self.buffer.is_empty() {
             // A small split does not pay for clearing a large buffer.
-            let needed = self.end.saturating_sub(self.offset) + OVERSHOOT_BYTES;
+            let needed = self.end.saturating_sub(self.offset);
+            let needed = needed.saturating_add(OVERSHOOT_BYTES);
             let needed = usize::try_from(needed).unwrap_or(usize::MAX);
             self.buffer.resize(needed.min(READ_BYTES), 0);
         } else if left * 2 > self.buffer.len() {
