@@ -135,6 +135,7 @@ pub fn master(master: &MasterView) -> Value {
         "reachable": master.reachable,
         "last_log_index": master.last_log_index,
         "applied_index": master.applied_index,
+        "purged_index": master.purged_index,
         "hash_index": master.hash_index,
         "state_hash": master.state_hash,
     })

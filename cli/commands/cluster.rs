@@ -94,7 +94,7 @@ fn members(app: &App, view: &ClusterView) -> Result<(), Failure> {
     };
     let mut heads = vec!["SEAT", "ROLE", "ADDRESS", "LOG", "APPLIED"];
     if wide {
-        heads.extend(["NODE", "PID", "RAFT", "HTTP", "HASH AT", "HASH"]);
+        heads.extend(["NODE", "PID", "RAFT", "HTTP", "PURGED", "HASH AT", "HASH"]);
     }
     let mut sheet = Sheet::new(app, &heads);
     for master in &view.masters {
@@ -117,6 +117,7 @@ fn row(master: &MasterView, wide: bool) -> Vec<comfy_table::Cell> {
             number(master.pid),
             text(&master.raft_address),
             text(&master.http_address),
+            number(master.purged_index),
             number(master.hash_index),
             text(&master.state_hash),
         ]);

@@ -195,6 +195,7 @@ fn describe(member: &Member, peer: Option<&PeerDescription>) -> v1::Master {
         reachable: peer.is_some(),
         last_log_index: raft.map_or(0, |raft| raft.last_log_index),
         applied_index: raft.map_or(0, |raft| raft.applied_index),
+        purged_index: raft.map_or(0, |raft| raft.purged_index),
         hash_index: hash.index,
         state_hash: hash_text(hash.hash),
         hash_points: raft.map_or_else(Vec::new, |raft| {

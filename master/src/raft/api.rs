@@ -228,6 +228,8 @@ pub struct PeerRaft {
     pub applied_index: u64,
     /// Last entry in its newest snapshot.
     pub snapshot_index: u64,
+    /// Last entry that is no longer in its log; 0 when all are.
+    pub purged_index: u64,
     /// Its recent hash points, by index.
     pub hash_points: Vec<HashPoint>,
 }

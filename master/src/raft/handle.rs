@@ -99,6 +99,7 @@ impl Inner {
             committed: metrics.local_committed.map_or(0, |id| id.index),
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
             snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+            purged_index: metrics.purged.map_or(0, |id| id.index),
             hash_points: self.shared.hash_points(),
         }
     }

@@ -126,6 +126,7 @@ pub fn description_to_proto(description: PeerDescription) -> proto::DescribeMast
             committed_index: raft.committed,
             applied_index: raft.applied_index,
             snapshot_index: raft.snapshot_index,
+            purged_index: raft.purged_index,
             hash_points: raft
                 .hash_points
                 .into_iter()
@@ -172,6 +173,7 @@ pub fn description_from_proto(
             committed: raft.committed_index,
             applied_index: raft.applied_index,
             snapshot_index: raft.snapshot_index,
+            purged_index: raft.purged_index,
             hash_points: raft
                 .hash_points
                 .into_iter()

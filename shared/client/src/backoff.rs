@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 /// An endless row of pauses; each lies between half and the whole of a value
-/// that doubles up to a bound.
+/// that doubles up to a bound, if asked for not from the first on.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     min: Duration,
     max: Duration,
     next: Duration,
+    /// Pauses left that do not double.
+    even: u32,
 }
 
 impl Backoff {
@@ -20,13 +22,27 @@ impl Backoff {
             min,
             max,
             next: min.min(max),
+            even: 0,
+        }
+    }
+
+    /// The same, but the first pauses are all of the least length: for what is
+    /// most likely over at once.
+    #[must_use]
+    pub fn evenly(self, pauses: u32) -> Self {
+        Self {
+            even: pauses,
+            ..self
         }
     }
 
     /// The pause to make now.
     pub fn pause(&mut self) -> Duration {
         let whole = self.next;
-        self.next = (whole * 2).min(self.max);
+        match self.even.checked_sub(1) {
+            Some(even) => self.even = even,
+            None => self.next = (whole * 2).min(self.max),
+        }
         whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
     }
 
@@ -50,5 +66,16 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.pause() <= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn the_first_pauses_stay_short_if_asked_for() {
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
+        backoff = backoff.evenly(3);
+        for whole_ms in [5_u64, 5, 5, 5, 10, 20, 20] {
+            let pause = backoff.pause();
+            assert!(pause >= Duration::from_millis(whole_ms) / 2, "{pause:?}");
+            assert!(pause <= Duration::from_millis(whole_ms), "{pause:?}");
+        }
     }
 }

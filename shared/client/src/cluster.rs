@@ -35,6 +35,9 @@ pub struct MasterView {
     pub last_log_index: u64,
     /// Last index applied.
     pub applied_index: u64,
+    /// Last index that is no longer in its log; 0 when all are. A follower that
+    /// is behind it needs a snapshot.
+    pub purged_index: u64,
     /// The index of `state_hash`.
     pub hash_index: u64,
     /// Chained hash at `hash_index`, 16 hexadecimal digits.
@@ -268,6 +271,7 @@ fn master_view(master: v1::Master) -> MasterView {
         reachable: master.reachable,
         last_log_index: master.last_log_index,
         applied_index: master.applied_index,
+        purged_index: master.purged_index,
         hash_index: master.hash_index,
         state_hash: master.state_hash,
         hash_points: master

@@ -26,6 +26,10 @@ use crate::options::ClientOptions;
 /// large cluster, few enough that a liar cannot make a round endless.
 const LEARNT_MAX: usize = 16;
 
+/// Pauses of a search that are all short: leadership that is handed over has a
+/// holder again within some 30 ms.
+const SEARCHES_EVEN: u32 = 6;
+
 /// Calls the leader, whoever that is. Cheap to clone; clones share channels and
 /// what they know of the leader.
 #[derive(Debug, Clone)]
@@ -134,8 +138,7 @@ impl LeaderClient {
             self.inner.options.backoff_max,
         );
         let mut backoff = Backoff::new(min, max);
-        // Leadership that is handed over has a holder again within milliseconds.
-        let mut search = Backoff::new(min / 4, max);
+        let mut search = Backoff::new(min / 4, max).evenly(SEARCHES_EVEN);
         let mut last = None;
         loop {
             let mut again = None;

@@ -85,6 +85,18 @@ impl Status {
         applied?.into_iter().min()
     }
 
+    /// The last entry that every master which answers has dropped from its log.
+    pub fn purged_min(&self) -> u64 {
+        let masters = at(&self.0, "/masters").as_array().expect("a list");
+        let living = masters
+            .iter()
+            .filter(|master| master["reachable"] == Value::Bool(true));
+        living
+            .map(|master| number(master, "/purged_index"))
+            .min()
+            .unwrap_or_default()
+    }
+
     /// By master; none for one that does not answer.
     fn applied(&self) -> Vec<Option<u64>> {
         let masters = at(&self.0, "/masters").as_array().expect("a list");
