@@ -19,9 +19,11 @@ const BIN_MS: i128 = 100;
 
 /// An attempt that has ended.
 #[derive(Debug, Clone, Copy)]
-struct Ended {
-    at: Timestamp,
-    took: SignedDuration,
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// How long it ran.
+    pub took: SignedDuration,
 }
 
 /// Every worker's attempts, in the order of their ends.
@@ -118,6 +120,13 @@ fn unsigned(duration: SignedDuration) -> Duration {
 }
 
 fn ended(log: &str) -> Vec<Ended> {
+    let mut all: Vec<Ended> = named(log).into_iter().map(|(_, ended)| ended).collect();
+    all.sort_by_key(|ended| ended.at);
+    all
+}
+
+/// Attempts that a log says have ended, each with its id.
+pub fn named(log: &str) -> Vec<(&str, Ended)> {
     let mut running = BTreeMap::<&str, Timestamp>::new();
     let mut all = Vec::new();
     for line in log.lines() {
@@ -128,10 +137,9 @@ fn ended(log: &str) -> Vec<Ended> {
             running.insert(attempt, at);
         } else if let Some(began) = running.remove(attempt) {
             let took = at.duration_since(began);
-            all.push(Ended { at, took });
+            all.push((attempt, Ended { at, took }));
         }
     }
-    all.sort_by_key(|ended| ended.at);
     all
 }
 

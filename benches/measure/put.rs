@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Cluster, Shape, describe, parse};
+use crate::memory::peak_kib;
 
 const REPEATS: usize = 3;
 /// Of what is written twice, put should reach so much.
@@ -115,15 +116,4 @@ fn time_put(cluster: &Cluster, name: &str) -> (Duration, u64) {
         peak = peak.max(peak_kib(u64::from(client.id())));
         thread::sleep(LOOK);
     }
-}
-
-/// The most memory that a process had; 0 when it is gone.
-fn peak_kib(pid: u64) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .and_then(|kib| kib.trim().parse().ok())
-        .unwrap_or(0)
 }

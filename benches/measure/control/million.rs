@@ -1,0 +1,83 @@
+//! A job of a million tasks: the leader's memory, a master's restart amid it.
+//!
+//! What a task takes in the state and in a snapshot is a test of the core.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{cluster, submit_noops, verdict, write_lines};
+use crate::harness::{Cluster, JobView};
+use crate::memory::peak_kib;
+use crate::options::Options;
+
+const TASKS: usize = 1_000_000;
+const PARTITIONS: &str = "8";
+const MEMORY_GOAL_KIB: u64 = 512 * 1024;
+const RESTART_GOAL: Duration = Duration::from_secs(2);
+/// Of all maps; a master is restarted then, and again at the next.
+const RESTARTS_AT: [u64; 2] = [250_000, 750_000];
+/// Each look is a process.
+const LOOK: Duration = Duration::from_millis(250);
+const JOB_DEADLINE: Duration = Duration::from_secs(900);
+
+/// Submits the job, restarts a follower twice amid it, and waits for the maps.
+pub fn run(_options: &Options) {
+    println!("a job of {TASKS} tasks and {PARTITIONS} partitions, 3 masters, 2 workers");
+    let mut cluster = cluster();
+    write_lines(&cluster, "lines.txt", TASKS);
+    let began = Instant::now();
+    let job = submit_noops(&cluster, "lines.txt", "out", PARTITIONS);
+    for count in RESTARTS_AT {
+        let reached = |job: &JobView| job.map("completed") >= count;
+        await_maps(&cluster, &job, began, &reached);
+        let took = restart_follower(&mut cluster);
+        println!(
+            "  restart of a master at {count} maps: {:.2} s {}",
+            took.as_secs_f64(),
+            verdict(took <= RESTART_GOAL)
+        );
+    }
+    let done = |job: &JobView| job.map("completed") == job.map("total");
+    await_maps(&cluster, &job, began, &done);
+    let took = began.elapsed();
+    let rate = TASKS as f64 / took.as_secs_f64();
+    println!("  all maps after {:.1} s, {rate:.0}/s", took.as_secs_f64());
+    for seat in 0..3 {
+        let kib = peak_kib(cluster.master(seat).id().into());
+        let met = verdict(kib <= MEMORY_GOAL_KIB);
+        println!("  memory of seat {seat}, at most: {} MiB {met}", kib / 1024);
+    }
+    let cancelled = cluster.vivat(&["job", "cancel", &job, "--yes"]);
+    drop(cancelled);
+}
+
+fn await_maps(cluster: &Cluster, job: &str, began: Instant, reached: &dyn Fn(&JobView) -> bool) {
+    loop {
+        let view = cluster.await_job(job, "an answer", |_| true);
+        let is_planned = view.map("total") > 0;
+        if is_planned && reached(&view) {
+            return;
+        }
+        assert!(!view.is_final(), "{job} ended before: {}", view.0);
+        assert!(
+            began.elapsed() < JOB_DEADLINE,
+            "{job} does not end: {}",
+            view.0
+        );
+        thread::sleep(LOOK);
+    }
+}
+
+/// From its start until it answers and is not behind.
+fn restart_follower(cluster: &mut Cluster) -> Duration {
+    let status = cluster.await_status("a leader", |status| status.leader().is_some());
+    let leader = status.leader().expect("awaited just now");
+    let seat = (leader + 1) % 3;
+    cluster.kill_master(seat);
+    let began = Instant::now();
+    cluster.restart_master(seat);
+    cluster.await_status_of(seat, "the restarted master with the others", |status| {
+        status.masters_reachable() == 3 && status.is_caught_up()
+    });
+    began.elapsed()
+}
