@@ -4,9 +4,51 @@
 //! uses it still gives the same output whoever runs it and however often.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::counter::{Counter, CounterSet};
 use crate::program::ProgramError;
+
+/// The local copies of the files that a job brought along, by their names.
+///
+/// ```
+/// use vivat_mapreduce::SideFiles;
+///
+/// let files: SideFiles = [("weights".to_owned(), "/tmp/w".into())].into_iter().collect();
+/// assert_eq!(files.get("weights").unwrap().to_str(), Some("/tmp/w"));
+/// assert!(files.get("biases").is_none());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SideFiles {
+    paths: BTreeMap<String, PathBuf>,
+}
+
+/// A job without any.
+pub const NO_SIDE_FILES: &SideFiles = &SideFiles {
+    paths: BTreeMap::new(),
+};
+
+impl SideFiles {
+    /// The local copy of the file of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Path> {
+        self.paths.get(name).map(PathBuf::as_path)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let paths = self.paths.iter();
+        paths.map(|(name, path)| (name.as_str(), path.as_path()))
+    }
+}
+
+impl FromIterator<(String, PathBuf)> for SideFiles {
+    fn from_iter<I: IntoIterator<Item = (String, PathBuf)>>(files: I) -> Self {
+        Self {
+            paths: files.into_iter().collect(),
+        }
+    }
+}
 
 /// Where a map task stands.
 #[derive(Debug)]
@@ -29,8 +71,10 @@ pub struct MapContext<'t> {
     pub partitions: u32,
     /// The step's parameters.
     pub parameters: &'t BTreeMap<String, String>,
-    /// What the round before handed on; empty until rounds exist.
+    /// What the last round that closed handed on; empty when none did.
     pub broadcast: &'t [u8],
+    /// Files that the job brought along.
+    pub side_files: &'t SideFiles,
     /// Counters of the task.
     pub counters: &'t CounterSet,
 }
@@ -44,6 +88,12 @@ impl MapContext<'_> {
     pub fn counter(&self, name: &str) -> Result<Counter, ProgramError> {
         self.counters.counter(name).map_err(ProgramError::counter)
     }
+
+    /// The local copy of a file that the job brought along under that name.
+    #[must_use]
+    pub fn side_file(&self, name: &str) -> Option<&Path> {
+        self.side_files.get(name)
+    }
 }
 
 /// Where a reduce task stands.
@@ -55,8 +105,10 @@ pub struct ReduceContext<'t> {
     pub partitions: u32,
     /// The step's parameters.
     pub parameters: &'t BTreeMap<String, String>,
-    /// What the round before handed on; empty until rounds exist.
+    /// What the last round that closed handed on; empty when none did.
     pub broadcast: &'t [u8],
+    /// Files that the job brought along.
+    pub side_files: &'t SideFiles,
     /// Counters of the task.
     pub counters: &'t CounterSet,
 }
@@ -69,5 +121,11 @@ impl ReduceContext<'_> {
     /// When the name or the number of counters passes its bound.
     pub fn counter(&self, name: &str) -> Result<Counter, ProgramError> {
         self.counters.counter(name).map_err(ProgramError::counter)
+    }
+
+    /// The local copy of a file that the job brought along under that name.
+    #[must_use]
+    pub fn side_file(&self, name: &str) -> Option<&Path> {
+        self.side_files.get(name)
     }
 }

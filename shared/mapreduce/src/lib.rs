@@ -70,20 +70,24 @@
 //! }
 //! ```
 
+mod close;
 mod context;
 mod counter;
 mod key;
 mod output;
 mod partition;
 mod program;
+mod ranges;
 mod record;
 mod value;
 
-pub use context::{MapContext, ReduceContext};
+pub use close::{CloseContext, Closed, Part, PartSource, Parts};
+pub use context::{MapContext, NO_SIDE_FILES, ReduceContext, SideFiles};
 pub use counter::{Counter, CounterError, CounterSet};
 pub use key::{Component, DecodeError, Key};
 pub use output::Output;
 pub use partition::{EncodedKey, partition_of};
 pub use program::{Combiner, Emit, EmitValue, Mapper, Program, ProgramError, Reducer, Values};
+pub use ranges::Ranges;
 pub use record::{Block, Framing, Record, Records};
 pub use value::Value;

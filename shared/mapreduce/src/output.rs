@@ -54,6 +54,12 @@ impl<'w> Output<'w> {
         self.end_record();
     }
 
+    /// Writes `bytes` as they are: one record.
+    pub fn record(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+        self.records += 1;
+    }
+
     /// Writes a line end and counts one record made of what went before.
     pub fn end_record(&mut self) {
         self.buffer.push(b'\n');

@@ -6,6 +6,7 @@
 //! depends on memory: so a combiner must be associative, exactly. A sum of
 //! integers is; a sum of floats is not, and wants a reducer alone.
 
+use crate::close::{CloseContext, Closed, Parts};
 use crate::context::{MapContext, ReduceContext};
 use crate::counter::CounterError;
 use crate::key::Key;
@@ -39,6 +40,17 @@ impl ProgramError {
             detail: detail.into(),
             offset: Some(offset),
         }
+    }
+
+    /// An error of a part that cannot be read. The engine knows more about it,
+    /// and what it knows goes into the report instead.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is named where a function of an error is wanted"
+    )]
+    #[must_use]
+    pub fn part(error: std::io::Error) -> Self {
+        Self::new(format!("a part cannot be read: {error}"))
     }
 
     pub(crate) fn counter(error: CounterError) -> Self {
@@ -122,6 +134,49 @@ pub trait Program: Send + Sync + 'static {
     #[inline]
     fn partition(&self, key: EncodedKey<'_>, context: &MapContext<'_>) -> u32 {
         key.partition(context.partitions)
+    }
+
+    /// Ends a round of a step that closes: reads what its reduces wrote, and
+    /// says what the next tasks shall know and whether another round is wanted.
+    ///
+    /// It may run more than once, and only one of its answers counts: so it must
+    /// answer the same for the same parts. A mean that goes on until it rests:
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::io::Read;
+    /// use vivat_mapreduce::{CloseContext, Closed, Parts, ProgramError};
+    ///
+    /// fn close(
+    ///     context: &CloseContext<'_>,
+    ///     parts: &mut Parts<'_>,
+    /// ) -> Result<Closed, ProgramError> {
+    ///     let mut text = String::new();
+    ///     while let Some(mut part) = parts.next()? {
+    ///         part.read_to_string(&mut text).map_err(ProgramError::part)?;
+    ///     }
+    ///     let numbers: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    ///     let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+    ///     let broadcast = mean.to_string().into_bytes();
+    ///     Ok(Closed {
+    ///         again: broadcast != context.broadcast,
+    ///         broadcast,
+    ///         metrics: BTreeMap::from([("mean".to_owned(), mean)]),
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The attempt fails with the program's error. The default has one: a step
+    /// cannot close with a program that does not say how.
+    fn close(
+        &self,
+        context: &CloseContext<'_>,
+        parts: &mut Parts<'_>,
+    ) -> Result<Closed, ProgramError> {
+        let _ = (context, parts);
+        Err(ProgramError::new("this program does not close rounds"))
     }
 }
 

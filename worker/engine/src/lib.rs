@@ -11,6 +11,7 @@
 //!
 //! [`Program`]: vivat_mapreduce::Program
 
+mod close;
 pub mod disk;
 mod error;
 pub mod failpoint;
@@ -23,6 +24,7 @@ mod runner;
 pub mod segment;
 mod task;
 
+pub use close::{ClosePart, CloseReport, CloseTask, OpenPart};
 pub use error::{EngineError, InputProblem, StorageUse};
 pub use input::{Compression, InputError, InputOpener, InputReader, LocalFiles};
 pub use runner::Runner;

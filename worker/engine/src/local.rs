@@ -9,11 +9,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use vivat_shared::attempt::{Counters, InputFile, InputOrigin, SplitRange};
+use vivat_mapreduce::{Closed, NO_SIDE_FILES};
+use vivat_shared::attempt::{Counters, InputFile, InputOrigin, PartOutput, SplitRange};
 use vivat_shared::job::InputFormat;
 
+use crate::close::{ClosePart, CloseTask};
 use crate::error::{EngineError, StorageUse};
-use crate::input::{Compression, LocalFiles};
+use crate::input::{Compression, InputError, InputReader, LocalFiles};
 use crate::segment::SegmentFile;
 use crate::task::{
     CancelFlag, Executable, MapTask, Progress, ReduceTask, SegmentData, SegmentSource,
@@ -48,26 +50,77 @@ pub fn run(
     scratch: &Path,
     output: &mut dyn Write,
 ) -> Result<Counters, EngineError> {
-    let files = inputs
-        .iter()
-        .map(|(path, display)| describe(path, display))
-        .collect::<Result<Vec<_>, _>>()?;
-    let splits = cut(&files, options.split_bytes);
-    let job = Job {
-        program,
-        options,
-        scratch,
-        progress: Progress::default(),
-        cancel: CancelFlag::default(),
-    };
+    run_after(program, inputs, options, &[], scratch, output)
+}
+
+/// Like [`run`], of a step whose tasks were handed a broadcast.
+///
+/// # Errors
+///
+/// The first task's error.
+pub fn run_after(
+    program: &dyn Executable,
+    inputs: &[(PathBuf, String)],
+    options: &LocalOptions,
+    broadcast: &[u8],
+    scratch: &Path,
+    output: &mut dyn Write,
+) -> Result<Counters, EngineError> {
+    let job = Job::new(program, options, broadcast, scratch);
     let mut sums = Counters::new();
-    let mut segments = Vec::with_capacity(splits.len());
-    for (index, range) in splits.iter().enumerate() {
-        segments.push(job.map(&files, *range, (index, splits.len()), &mut sums)?);
-    }
+    let segments = job.maps(inputs, &mut sums)?;
     for partition in 0..options.reducers {
         job.reduce(partition, &segments, output, &mut sums)?;
     }
+    remove(segments)?;
+    Ok(sums)
+}
+
+/// Runs a step that closes: rounds over the same inputs until its program does
+/// not want another, `rounds_max` at most. Returns what each round came to.
+/// `output` gets the parts of the last one.
+///
+/// # Errors
+///
+/// The first task's error.
+pub fn run_rounds(
+    program: &dyn Executable,
+    inputs: &[(PathBuf, String)],
+    (options, rounds_max): (&LocalOptions, u32),
+    broadcast: &[u8],
+    scratch: &Path,
+    output: &mut dyn Write,
+) -> Result<Vec<Closed>, EngineError> {
+    let mut rounds: Vec<Closed> = Vec::new();
+    loop {
+        let round = u32::try_from(rounds.len()).unwrap_or(u32::MAX);
+        let given = rounds
+            .last()
+            .map_or(broadcast, |closed| closed.broadcast.as_slice());
+        let job = Job::new(program, options, given, scratch);
+        let mut sums = Counters::new();
+        let segments = job.maps(inputs, &mut sums)?;
+        let mut parts = Vec::new();
+        for partition in 0..options.reducers {
+            let mut part = Vec::new();
+            let written = job.reduce(partition, &segments, &mut part, &mut sums)?;
+            parts.push((written, part));
+        }
+        remove(segments)?;
+        let closed = job.close((round, rounds_max), &parts)?;
+        let is_last = !closed.again || round + 1 >= rounds_max;
+        rounds.push(closed);
+        if is_last {
+            for (_, part) in parts {
+                let written = output.write_all(&part);
+                written.map_err(|source| EngineError::Output { source })?;
+            }
+            return Ok(rounds);
+        }
+    }
+}
+
+fn remove(segments: Vec<PathBuf>) -> Result<(), EngineError> {
     for path in segments {
         fs::remove_file(&path).map_err(|source| EngineError::Storage {
             usage: StorageUse::Segment,
@@ -75,7 +128,7 @@ pub fn run(
             source,
         })?;
     }
-    Ok(sums)
+    Ok(())
 }
 
 /// Size and time of an input as a plan would record them.
@@ -132,12 +185,74 @@ pub fn cut(files: &[InputFile], split_bytes: u64) -> Vec<SplitRange> {
 struct Job<'j> {
     program: &'j dyn Executable,
     options: &'j LocalOptions,
+    broadcast: &'j [u8],
     scratch: &'j Path,
     progress: Progress,
     cancel: CancelFlag,
 }
 
-impl Job<'_> {
+impl<'j> Job<'j> {
+    fn new(
+        program: &'j dyn Executable,
+        options: &'j LocalOptions,
+        broadcast: &'j [u8],
+        scratch: &'j Path,
+    ) -> Self {
+        Self {
+            program,
+            options,
+            broadcast,
+            scratch,
+            progress: Progress::default(),
+            cancel: CancelFlag::default(),
+        }
+    }
+
+    /// Runs all maps; returns their segment files.
+    fn maps(
+        &self,
+        inputs: &[(PathBuf, String)],
+        sums: &mut Counters,
+    ) -> Result<Vec<PathBuf>, EngineError> {
+        let files = inputs
+            .iter()
+            .map(|(path, display)| describe(path, display))
+            .collect::<Result<Vec<_>, _>>()?;
+        let splits = cut(&files, self.options.split_bytes);
+        let mut segments = Vec::with_capacity(splits.len());
+        for (index, range) in splits.iter().enumerate() {
+            segments.push(self.map(&files, *range, (index, splits.len()), sums)?);
+        }
+        Ok(segments)
+    }
+
+    fn close(
+        &self,
+        (round, rounds_max): (u32, u32),
+        parts: &[(PartOutput, Vec<u8>)],
+    ) -> Result<Closed, EngineError> {
+        let parts = parts.iter().map(|(output, bytes)| {
+            let open = move || -> Result<Box<dyn InputReader>, InputError> {
+                Ok(Box::new(MemoryPart(bytes.clone())))
+            };
+            ClosePart {
+                output: *output,
+                open: Box::new(open),
+            }
+        });
+        let report = self.program.close(&mut CloseTask {
+            round,
+            rounds_max,
+            parts: parts.collect(),
+            parameters: &self.options.parameters,
+            broadcast: self.broadcast,
+            side_files: NO_SIDE_FILES,
+            progress: &self.progress,
+            cancel: &self.cancel,
+        })?;
+        Ok(report.closed)
+    }
+
     fn map(
         &self,
         files: &[InputFile],
@@ -158,7 +273,8 @@ impl Job<'_> {
             scratch: self.scratch,
             memory_bytes: self.options.memory_bytes,
             parameters: &self.options.parameters,
-            broadcast: &[],
+            broadcast: self.broadcast,
+            side_files: NO_SIDE_FILES,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;
@@ -172,7 +288,7 @@ impl Job<'_> {
         segments: &[PathBuf],
         output: &mut dyn Write,
         sums: &mut Counters,
-    ) -> Result<(), EngineError> {
+    ) -> Result<PartOutput, EngineError> {
         let mut sources = Vec::new();
         for (map, path) in (0_u32..).zip(segments) {
             let file =
@@ -196,12 +312,35 @@ impl Job<'_> {
             scratch: self.scratch,
             memory_bytes: self.options.memory_bytes,
             parameters: &self.options.parameters,
-            broadcast: &[],
+            broadcast: self.broadcast,
+            side_files: NO_SIDE_FILES,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;
         add(sums, &report.counters);
+        Ok(report.output)
+    }
+}
+
+/// A part that is small enough to be kept.
+#[derive(Debug)]
+struct MemoryPart(Vec<u8>);
+
+impl InputReader for MemoryPart {
+    fn length(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn check(&mut self) -> Result<(), InputError> {
         Ok(())
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> Result<usize, InputError> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.0.get(from..).unwrap_or_default();
+        let taken = rest.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&rest[..taken]);
+        Ok(taken)
     }
 }
 

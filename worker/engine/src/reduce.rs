@@ -54,6 +54,7 @@ pub(crate) fn run<P: Program>(
         partitions: task.partitions.max(1),
         parameters: task.parameters,
         broadcast: task.broadcast,
+        side_files: task.side_files,
         counters: &counter_set,
     };
     let mut shuffled = 0;

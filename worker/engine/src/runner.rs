@@ -2,6 +2,7 @@
 
 use vivat_mapreduce::Program;
 
+use crate::close::{self, CloseReport, CloseTask};
 use crate::error::EngineError;
 use crate::task::{Executable, MapReport, MapTask, ReduceReport, ReduceTask};
 use crate::{map, reduce};
@@ -26,5 +27,9 @@ impl<P: Program> Executable for Runner<P> {
 
     fn reduce(&self, task: &mut ReduceTask<'_>) -> Result<ReduceReport, EngineError> {
         reduce::run(&self.program, task)
+    }
+
+    fn close(&self, task: &mut CloseTask<'_>) -> Result<CloseReport, EngineError> {
+        close::run(&self.program, task)
     }
 }

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use vivat_mapreduce::SideFiles;
 use vivat_shared::attempt::{Counters, InputFile, PartOutput, SplitRange};
 use vivat_shared::job::InputFormat;
 
+use crate::close::{CloseReport, CloseTask};
 use crate::error::EngineError;
 use crate::input::InputOpener;
 use crate::segment::FileRange;
@@ -33,6 +35,13 @@ pub trait Executable: Send + Sync {
     ///
     /// See [`EngineError`]; the output is then of no use.
     fn reduce(&self, task: &mut ReduceTask<'_>) -> Result<ReduceReport, EngineError>;
+
+    /// Ends a round: hands the program what all reduces wrote.
+    ///
+    /// # Errors
+    ///
+    /// See [`EngineError`]; a program that does not close fails the task.
+    fn close(&self, task: &mut CloseTask<'_>) -> Result<CloseReport, EngineError>;
 }
 
 /// How far a task is. The engine adds, whoever watches reads.
@@ -115,8 +124,10 @@ pub struct MapTask<'t> {
     pub memory_bytes: usize,
     /// The step's parameters.
     pub parameters: &'t BTreeMap<String, String>,
-    /// What the round before handed on; empty until rounds exist.
+    /// What the last round that closed handed on; empty when none did.
     pub broadcast: &'t [u8],
+    /// Files that the job brought along.
+    pub side_files: &'t SideFiles,
     /// How far it is.
     pub progress: &'t Progress,
     /// Whether to stop.
@@ -206,8 +217,10 @@ pub struct ReduceTask<'t> {
     pub memory_bytes: usize,
     /// The step's parameters.
     pub parameters: &'t BTreeMap<String, String>,
-    /// What the round before handed on; empty until rounds exist.
+    /// What the last round that closed handed on; empty when none did.
     pub broadcast: &'t [u8],
+    /// Files that the job brought along.
+    pub side_files: &'t SideFiles,
     /// How far it is, in bytes and records as they were emitted.
     pub progress: &'t Progress,
     /// Whether to stop.

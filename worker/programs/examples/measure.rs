@@ -95,6 +95,7 @@ impl Bench<'_> {
                 memory_bytes: MEMORY_BYTES,
                 parameters: &self.parameters,
                 broadcast: &[],
+                side_files: vivat_mapreduce::NO_SIDE_FILES,
                 progress: &self.progress,
                 cancel: &self.cancel,
             })?;
@@ -125,6 +126,7 @@ impl Bench<'_> {
             memory_bytes: MEMORY_BYTES,
             parameters: &self.parameters,
             broadcast: &[],
+            side_files: vivat_mapreduce::NO_SIDE_FILES,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;

@@ -52,7 +52,7 @@ impl<'t> Input<'t> {
     }
 }
 
-fn of_input(display: &str, error: InputError) -> EngineError {
+pub(crate) fn of_input(display: &str, error: InputError) -> EngineError {
     let display = display.to_owned();
     match error {
         InputError::Io(source) => EngineError::Input { display, source },

@@ -157,6 +157,7 @@ impl Bench {
             memory_bytes: self.memory_bytes,
             parameters: &self.parameters,
             broadcast: &[],
+            side_files: vivat_mapreduce::NO_SIDE_FILES,
             progress: &self.progress,
             cancel: &self.cancel,
         })
@@ -203,6 +204,7 @@ impl Bench {
             memory_bytes: self.memory_bytes,
             parameters: &self.parameters,
             broadcast: &[],
+            side_files: vivat_mapreduce::NO_SIDE_FILES,
             progress: &self.progress,
             cancel: &self.cancel,
         })
