@@ -94,11 +94,16 @@ impl Table {
         }
     }
 
-    /// Lines of text and count, by text.
-    pub fn write(self, out: &mut dyn Write) -> io::Result<()> {
+    /// Each text with its count, in no order.
+    pub fn into_counts(self) -> impl Iterator<Item = (Vec<u8>, u64)> {
         let short = self.short.into_iter();
         let short = short.map(|(text, count)| (text_of(text), count));
-        let mut all: Vec<(Vec<u8>, u64)> = short.chain(self.long).collect();
+        short.chain(self.long)
+    }
+
+    /// Lines of text and count, by text.
+    pub fn write(self, out: &mut dyn Write) -> io::Result<()> {
+        let mut all: Vec<(Vec<u8>, u64)> = self.into_counts().collect();
         all.sort_unstable();
         for (text, count) in all {
             out.write_all(&text)?;
@@ -110,14 +115,14 @@ impl Table {
 
 /// A text of at most [`SHORT_MAX`] bytes as a number.
 #[inline]
-pub fn short(text: &[u8]) -> u128 {
+fn short(text: &[u8]) -> u128 {
     let mut bytes = [0; SHORT_MAX];
     bytes[..text.len()].copy_from_slice(text);
     u128::from_le_bytes(bytes)
 }
 
 /// The text of such a number.
-pub fn text_of(number: u128) -> Vec<u8> {
+fn text_of(number: u128) -> Vec<u8> {
     let bytes = number.to_le_bytes();
     let end = bytes.iter().position(|byte| *byte == 0);
     bytes[..end.unwrap_or(SHORT_MAX)].to_vec()
