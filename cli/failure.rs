@@ -208,6 +208,7 @@ pub fn cause_code(cause: &FailureCause) -> (&'static str, u8) {
         FailureCause::Storage { .. } => ("storage", exit::FAILED),
         FailureCause::LostTooOften { .. } => ("lost-too-often", exit::FAILED),
         FailureCause::JobTimeout { .. } => ("job-timeout", exit::FAILED),
+        FailureCause::TooManySkipped { .. } => ("too-many-skipped", exit::FAILED),
         FailureCause::Internal { .. } => ("internal", exit::FAILED),
     }
 }

@@ -123,6 +123,9 @@ impl Draft {
             timeout_ms: settings
                 .timeout
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+            speculation: true,
+            skipped_max: 0,
+            side_files: Vec::new(),
         };
         spec.validate().map_err(|error| {
             Failure::new(
@@ -205,9 +208,8 @@ fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSp
             let of_file = step.reducers.or(file.reducers);
             let reducers = pick(given, "reducers", Some(args.reducers), of_file);
             let step = StepSpec {
-                program: step.program.clone(),
                 parameters,
-                reducers: reducers.unwrap_or(args.reducers),
+                ..StepSpec::once(&step.program, reducers.unwrap_or(args.reducers))
             };
             self::parameters(&step)?;
             Ok(step)

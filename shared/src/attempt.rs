@@ -1,6 +1,7 @@
 //! What a worker is given to do, and what it answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,26 @@ pub struct Assignment {
     pub work: Work,
 }
 
+/// What the tasks of a round read beside their input: what the close of the round
+/// before handed on; in a step's first round, that of the last closed round of the
+/// steps before it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Broadcast {
+    /// Nothing was handed on.
+    #[default]
+    None,
+    /// At most [`crate::limits::BROADCAST_INLINE_BYTES_MAX`]; shared, because all
+    /// tasks of a round have the same.
+    Inline(Arc<[u8]>),
+    /// Larger, up to [`crate::limits::BROADCAST_BYTES_MAX`].
+    Stored {
+        /// Bytes of all blocks.
+        bytes: u64,
+        /// In order.
+        blocks: Vec<LocatedBlock>,
+    },
+}
+
 /// The work of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
@@ -75,6 +96,9 @@ pub enum Work {
     Plan {
         /// The datasets that the inputs name, in the order of the inputs that do.
         datasets: Vec<DatasetId>,
+        /// The dataset that the step before wrote, if that is what this one reads,
+        /// as lines, and nothing else.
+        previous: Option<DatasetId>,
     },
     /// Map one split.
     Map {
@@ -88,6 +112,8 @@ pub enum Work {
         blocks: Vec<LocatedBlock>,
         /// Where the first of them begins in the dataset's bytes.
         blocks_start: u64,
+        /// What the round reads beside its input.
+        broadcast: Broadcast,
     },
     /// Reduce one partition; locations of segments come by their own stream.
     Reduce {
@@ -95,11 +121,35 @@ pub enum Work {
         maps: u32,
         /// The dataset that the output goes to, if it goes to one.
         output: Option<DatasetId>,
+        /// What the round reads beside its input.
+        broadcast: Broadcast,
+    },
+    /// End a round: read what its reduces wrote, say what the next one reads.
+    Close {
+        /// Of every partition in order, its blocks in order; at most
+        /// [`crate::limits::CLOSE_BLOCKS_MAX`] in all.
+        parts: Vec<Vec<LocatedBlock>>,
+        /// What every partition's output is, in the same order.
+        outputs: Vec<PartOutput>,
+        /// The round that ends, from 0.
+        round: u32,
+        /// The most rounds that the step may have.
+        rounds_max: u32,
+        /// What the round read beside its input.
+        broadcast: Broadcast,
+        /// Where a broadcast goes that is too large to be inline: its blocks are
+        /// [`crate::dataset::output_block`] of this dataset, of the partition
+        /// that comes after the last (`parts.len()`), of this attempt.
+        output: DatasetId,
     },
     /// Make the output visible.
     Commit {
         /// The accepted attempt and output of every partition, in order.
         parts: Vec<CommittedPart>,
+        /// Of every partition its blocks in order, which are copied to the output:
+        /// the rounds of a step that closes write datasets. Empty: the accepted
+        /// attempts wrote their parts where the output goes.
+        blocks: Vec<Vec<LocatedBlock>>,
         /// What the plan found at the output, to be replaced under `overwrite`.
         replaces: Option<OutputIdentity>,
     },
@@ -172,6 +222,53 @@ pub mod counters {
     pub const REDUCE_OUTPUT_RECORDS: &str = "reduce.output.records";
     /// Bytes that reduces wrote.
     pub const REDUCE_OUTPUT_BYTES: &str = "reduce.output.bytes";
+    /// Bad records that maps and reduces stepped over.
+    pub const MAP_RECORDS_SKIPPED: &str = "map.records.skipped";
+}
+
+/// A figure that a round is judged by. Kept as the bits of an `f64`, so that
+/// replicas agree on it whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metric(u64);
+
+impl Metric {
+    /// The figure.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+impl From<f64> for Metric {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+/// Figures of a round by name; at most [`crate::limits::METRICS_MAX`].
+pub type Metrics = BTreeMap<String, Metric>;
+
+/// What a close hands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClosedBroadcast {
+    /// At most [`crate::limits::BROADCAST_INLINE_BYTES_MAX`]; empty: nothing.
+    Inline(Vec<u8>),
+    /// Blocks in order, each acknowledged by its replicas, see [`Work::Close`].
+    Stored(Vec<ReplicatedBlock>),
+}
+
+/// A record that was stepped over because the program fails on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedRecord {
+    /// The file, as the user wrote it; at most
+    /// [`crate::limits::SKIPPED_TEXT_BYTES_MAX`].
+    pub display: String,
+    /// Where the record begins in it.
+    pub offset: u64,
+    /// Its first bytes, at most [`crate::limits::SKIPPED_BYTES_MAX`].
+    pub bytes: Vec<u8>,
+    /// What the program said; at most [`crate::limits::SKIPPED_TEXT_BYTES_MAX`].
+    pub problem: String,
 }
 
 /// How an attempt ended.
@@ -196,6 +293,9 @@ pub enum Outcome {
         segments: Vec<SizeCode>,
         /// Sums.
         counters: Counters,
+        /// Some of the records that were skipped, at most
+        /// [`crate::limits::SKIPPED_RECORDS_MAX`]; a counter has how many.
+        skipped: Vec<SkippedRecord>,
     },
     /// The part is written.
     Reduced {
@@ -206,6 +306,17 @@ pub enum Outcome {
         blocks: Vec<ReplicatedBlock>,
         /// Sums.
         counters: Counters,
+        /// Like those of a map.
+        skipped: Vec<SkippedRecord>,
+    },
+    /// The round is judged.
+    Closed {
+        /// What the next round reads beside its input.
+        broadcast: ClosedBroadcast,
+        /// What is told of the round.
+        metrics: Metrics,
+        /// Whether the step wants another round.
+        again: bool,
     },
     /// The output is visible.
     Committed,
@@ -223,9 +334,11 @@ impl Outcome {
     #[must_use]
     pub fn is_result(&self) -> bool {
         match self {
-            Self::Planned { .. } | Self::Mapped { .. } | Self::Reduced { .. } | Self::Committed => {
-                true
-            }
+            Self::Planned { .. }
+            | Self::Mapped { .. }
+            | Self::Reduced { .. }
+            | Self::Closed { .. }
+            | Self::Committed => true,
             Self::Failed(_) | Self::Killed | Self::HandedBack => false,
         }
     }

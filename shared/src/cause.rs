@@ -132,6 +132,14 @@ pub enum FailureCause {
         /// What happened.
         detail: String,
     },
+    /// More bad records were skipped than the job allows.
+    #[error("{skipped} bad records were skipped, {skipped_max} may be")]
+    TooManySkipped {
+        /// How many were.
+        skipped: u64,
+        /// How many may be.
+        skipped_max: u64,
+    },
     /// Whoever has the input did not give it, for now.
     #[error("input out of reach: {}: {detail}", shown(.path))]
     InputUnreachable {
@@ -157,7 +165,8 @@ impl FailureCause {
             | Self::InvalidParameter { .. }
             | Self::OutputExists { .. }
             | Self::LostTooOften { .. }
-            | Self::JobTimeout { .. } => true,
+            | Self::JobTimeout { .. }
+            | Self::TooManySkipped { .. } => true,
             Self::OutputUnwritable { .. }
             | Self::Program { .. }
             | Self::Panicked { .. }
@@ -197,6 +206,9 @@ impl FailureCause {
             Self::JobTimeout { .. } => "raise --job-timeout or make the job smaller",
             Self::Internal { .. } => {
                 "please report this with the logs of the worker and the leader"
+            }
+            Self::TooManySkipped { .. } => {
+                "mend the records that `vivat job show` lists, or raise --skip-bad-records"
             }
             Self::InputUnreachable { .. } => {
                 "check that the workers reach whoever has the input, then submit again"

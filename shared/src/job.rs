@@ -3,7 +3,7 @@
 //! A specification is immutable once it is in the log. It never names anything
 //! that depends on who is alive; paths in it are absolute.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -207,7 +207,26 @@ impl FromStr for Policy {
     }
 }
 
-/// One map-shuffle-reduce pass of a job.
+/// What a step reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepInput {
+    /// The job's inputs.
+    Job,
+    /// The dataset that the step before wrote, as lines of text.
+    Previous,
+}
+
+/// A file that every worker of a job has beside the input. Tasks read it
+/// through their context, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideFile {
+    /// Under which tasks ask for it; unique in the job.
+    pub name: String,
+    /// Where it is; never a glob.
+    pub location: InputPattern,
+}
+
+/// One map-shuffle-reduce pass of a job, or several: its rounds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepSpec {
     /// Name in the workers' catalogue.
@@ -216,6 +235,27 @@ pub struct StepSpec {
     pub parameters: BTreeMap<String, String>,
     /// Partitions, 1 to [`limits::REDUCERS_MAX`].
     pub reducers: u32,
+    /// What its maps read, in every round the same.
+    pub input: StepInput,
+    /// The most rounds that it may have, 1 to [`limits::ROUNDS_MAX`].
+    pub rounds_max: u32,
+    /// Whether a `close` attempt ends each of its rounds; must be if it repeats.
+    pub closes: bool,
+}
+
+impl StepSpec {
+    /// A step that runs once over the job's inputs, without parameters.
+    #[must_use]
+    pub fn once(program: &str, reducers: u32) -> Self {
+        Self {
+            program: program.to_owned(),
+            parameters: BTreeMap::new(),
+            reducers,
+            input: StepInput::Job,
+            rounds_max: 1,
+            closes: false,
+        }
+    }
 }
 
 /// A whole job.
@@ -225,13 +265,14 @@ pub struct JobSpec {
     pub name: String,
     /// For people.
     pub comment: String,
-    /// What the first step reads.
+    /// What the first step reads, and later ones that ask for it.
     pub inputs: Vec<InputPattern>,
     /// How the inputs' bytes become records.
     pub format: InputFormat,
     /// Bytes of one split, at least 1.
     pub split_bytes: u64,
-    /// At least one; a later one reads what the one before wrote.
+    /// At least one. The first reads the inputs, a later one what its
+    /// [`StepSpec::input`] says.
     pub steps: Vec<StepSpec>,
     /// Where the last step's output goes.
     pub output: OutputLocation,
@@ -245,6 +286,12 @@ pub struct JobSpec {
     pub attempts_max: u8,
     /// Milliseconds from submission after which the job fails.
     pub timeout_ms: Option<u64>,
+    /// Whether a slow task may get a second attempt beside the first.
+    pub speculation: bool,
+    /// Bad records that may be skipped in all; 0: none.
+    pub skipped_max: u64,
+    /// At most [`limits::SIDE_FILES_MAX`].
+    pub side_files: Vec<SideFile>,
 }
 
 /// Why a specification is refused.
@@ -296,9 +343,16 @@ impl JobSpec {
         if self.steps.is_empty() || self.steps.len() > limits::STEPS_MAX {
             return fail("step", format!("1 to {} steps", limits::STEPS_MAX));
         }
-        for step in &self.steps {
+        for (position, step) in self.steps.iter().enumerate() {
             check_step(step)?;
+            if position == 0 && step.input == StepInput::Previous {
+                return fail(
+                    "step",
+                    "the first reads the job's input; none is before it".to_owned(),
+                );
+            }
         }
+        check_side_files(&self.side_files)?;
         if self.priority > 100 {
             return fail("priority", "0 to 100".to_owned());
         }
@@ -380,6 +434,40 @@ fn check_step(step: &StepSpec) -> Result<(), SpecError> {
     }
     if step.reducers == 0 || step.reducers > limits::REDUCERS_MAX {
         return fail("reducers", format!("1 to {}", limits::REDUCERS_MAX));
+    }
+    if step.rounds_max == 0 || step.rounds_max > limits::ROUNDS_MAX {
+        return fail("rounds", format!("1 to {}", limits::ROUNDS_MAX));
+    }
+    if step.rounds_max > 1 && !step.closes {
+        let problem = "a step that repeats needs a program that closes its rounds";
+        return fail("rounds", problem.to_owned());
+    }
+    Ok(())
+}
+
+fn check_side_files(files: &[SideFile]) -> Result<(), SpecError> {
+    let fail = |problem: String| {
+        Err(SpecError {
+            field: "side_files".to_owned(),
+            problem,
+        })
+    };
+    if files.len() > limits::SIDE_FILES_MAX {
+        return fail(format!("at most {}", limits::SIDE_FILES_MAX));
+    }
+    let mut names = BTreeSet::new();
+    for file in files {
+        let fits = (1..=limits::NAME_BYTES_MAX).contains(&file.name.len());
+        if !fits || file.name.chars().any(char::is_control) {
+            return fail(format!(
+                "names of 1 to {} bytes without control characters",
+                limits::NAME_BYTES_MAX
+            ));
+        }
+        if !names.insert(&file.name) {
+            return fail(format!("`{}` is there twice", file.name));
+        }
+        check_input(&file.location)?;
     }
     Ok(())
 }

@@ -60,3 +60,25 @@ pub const OUTPUT_BLOCKS_MAX: usize = 1_024;
 pub const VALUE_BYTES_MAX: usize = 48 * 1024;
 /// Blocks in one page of a report or a listing.
 pub const BLOCKS_LISTED_MAX: usize = 1_000;
+/// Rounds of one step.
+pub const ROUNDS_MAX: u32 = 10_000;
+/// Rounds of a job that are remembered; those before them are forgotten.
+pub const ROUNDS_SHOWN_MAX: usize = 1_000;
+/// A broadcast that stands in the log; a larger one stands in blocks. With the
+/// rest of its report it fits an entry.
+pub const BROADCAST_INLINE_BYTES_MAX: usize = 32 * 1024;
+/// A broadcast in blocks: every task of a round reads it whole.
+pub const BROADCAST_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Blocks that a `close` attempt is told of, and that a commit copies: those of
+/// all partitions of a round. Their addresses travel in one message.
+pub const CLOSE_BLOCKS_MAX: usize = 20_000;
+/// Metrics of one round.
+pub const METRICS_MAX: usize = 64;
+/// Skipped records that one attempt tells of, and that a job remembers.
+pub const SKIPPED_RECORDS_MAX: usize = 16;
+/// What is kept of a skipped record.
+pub const SKIPPED_BYTES_MAX: usize = 256;
+/// Path and problem of a skipped record, each.
+pub const SKIPPED_TEXT_BYTES_MAX: usize = 512;
+/// Side files of one job.
+pub const SIDE_FILES_MAX: usize = 64;

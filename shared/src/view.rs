@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::Counters;
+use crate::attempt::{Counters, Metrics, SkippedRecord};
 use crate::cause::JobFailure;
 use crate::ids::{Epoch, JobId, WorkerId};
 
@@ -106,6 +106,19 @@ impl WaitReason {
     }
 }
 
+/// A round that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundView {
+    /// Its step, from 0.
+    pub step: u16,
+    /// Its number in the step, from 0.
+    pub round: u32,
+    /// Milliseconds from its beginning to its end, by the cluster's age.
+    pub elapsed_ms: u64,
+    /// What its close told.
+    pub metrics: Metrics,
+}
+
 /// A job as `job show` has it. Times are milliseconds since 1970, by the
 /// leaders' clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,7 +145,8 @@ pub struct JobView {
     pub step: u16,
     /// Current round of the step, from 0.
     pub round: u32,
-    /// What is going on: `plan`, `map`, `reduce`, `commit`, or empty when it ended.
+    /// What is going on: `plan`, `map`, `reduce`, `close`, `commit`, or empty when
+    /// it ended.
     pub phase: String,
     /// Map tasks of the round.
     pub map: TaskCounts,
@@ -150,6 +164,12 @@ pub struct JobView {
     pub output_path: String,
     /// Priority.
     pub priority: u8,
+    /// The rounds that are over, in order; of very many the last
+    /// [`crate::limits::ROUNDS_SHOWN_MAX`].
+    pub rounds: Vec<RoundView>,
+    /// The first records that were skipped, at most
+    /// [`crate::limits::SKIPPED_RECORDS_MAX`].
+    pub skipped: Vec<SkippedRecord>,
 }
 
 /// A worker's state.

@@ -151,11 +151,7 @@ fn spec() -> JobSpec {
         }],
         format: InputFormat::Text,
         split_bytes: 1024 * 1024,
-        steps: vec![StepSpec {
-            program: "word-count".to_owned(),
-            parameters: BTreeMap::new(),
-            reducers: 1,
-        }],
+        steps: vec![StepSpec::once("word-count", 1)],
         output: OutputLocation::Directory {
             path: output,
             display: output_display,
@@ -166,5 +162,8 @@ fn spec() -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 1,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }

@@ -110,9 +110,8 @@ impl Lab {
             format: InputFormat::WholeFile,
             split_bytes: 1024 * 1024,
             steps: vec![StepSpec {
-                program: "lab-indexer".to_owned(),
                 parameters: BTreeMap::from(parameters),
-                reducers: REDUCERS,
+                ..StepSpec::once("lab-indexer", REDUCERS)
             }],
             output: OutputLocation::Directory {
                 path: path("out"),
@@ -124,6 +123,9 @@ impl Lab {
             policy: Policy::Locality,
             attempts_max: 4,
             timeout_ms,
+            speculation: true,
+            skipped_max: 0,
+            side_files: Vec::new(),
         };
         let masters = self.cluster.addresses();
         let masters = masters.split(',').map(str::to_owned).collect();

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use vivat_client::{ClientError, ClientOptions, LeaderClient};
-use vivat_proto::convert::attempt::report_to_wire;
+use vivat_proto::convert::outcome::report_to_wire;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::attempt::{AttemptFailure, Outcome};

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use vivat_shared::attempt::{Assignment, CommittedPart, InputOrigin, SegmentLocation, Work};
+use vivat_shared::attempt::{
+    Assignment, Broadcast, CommittedPart, InputOrigin, SegmentLocation, Work,
+};
 use vivat_shared::dataset::{Holder, LocatedBlock};
 use vivat_shared::ids::{
     AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
@@ -41,11 +43,13 @@ pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
     let work = match kind {
         TaskKind::Plan => Work::Plan {
             datasets: job.datasets.clone(),
+            previous: None,
         },
         TaskKind::Map => map_work(state, round, index)?,
         TaskKind::Reduce => Work::Reduce {
             maps: round.maps.len(),
             output: active.output.as_ref().map(|output| output.dataset),
+            broadcast: Broadcast::None,
         },
         TaskKind::Close => return None,
         TaskKind::Commit => commit_work(active)?,
@@ -73,6 +77,7 @@ fn map_work(state: &State, round: &Round, index: u32) -> Option<Work> {
         splits: round.maps.len(),
         blocks,
         blocks_start,
+        broadcast: Broadcast::None,
     })
 }
 
@@ -156,6 +161,7 @@ fn commit_work(active: &Active) -> Option<Work> {
     };
     Some(Work::Commit {
         parts: (0..round.reducers).map(part).collect::<Option<_>>()?,
+        blocks: Vec::new(),
         replaces: plan.replaces.clone(),
     })
 }

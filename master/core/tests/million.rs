@@ -57,11 +57,7 @@ fn spec() -> JobSpec {
         }],
         format: InputFormat::Text,
         split_bytes: 1,
-        steps: vec![StepSpec {
-            program: "word-count".to_owned(),
-            parameters: BTreeMap::new(),
-            reducers: REDUCERS,
-        }],
+        steps: vec![StepSpec::once("word-count", REDUCERS)],
         output: OutputLocation::Directory {
             path: "/out".to_owned(),
             display: "out".to_owned(),
@@ -72,6 +68,9 @@ fn spec() -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 4,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 
@@ -189,6 +188,7 @@ fn task_of_a_large_job_costs_64_bytes_and_one_for_each_partition() {
     let mapped = Outcome::Mapped {
         segments: vec![SizeCode(200); REDUCERS as usize],
         counters: BTreeMap::new(),
+        skipped: Vec::new(),
     };
     for batch in maps.chunks(1_000) {
         grant(&mut state, worker, batch);

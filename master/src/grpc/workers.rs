@@ -1,6 +1,6 @@
 //! `WorkerService`: registration, leases, pulls, reports, plans, locations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use vivat_core::command::{Command, HeldSegments, Reply, WorkerInfo};
-use vivat_proto::convert::attempt::{chunk_from_wire, report_from_wire, sizes_from_wire};
+use vivat_proto::convert::attempt::{assignments_to_wire, chunk_from_wire};
+use vivat_proto::convert::outcome::{report_from_wire, sizes_from_wire};
 use vivat_proto::error::{WireError, required};
 use vivat_proto::v1;
 use vivat_proto::v1::worker_service_server::WorkerService;
@@ -171,11 +172,14 @@ impl WorkerService for Services {
             .await
             .map_err(|error| self.status(error))?;
         let specs = specs.into_iter();
+        let (assignments, rounds) = assignments_to_wire(assignments);
         Ok(Response::new(v1::PullAttemptsResponse {
-            assignments: assignments.into_iter().map(Into::into).collect(),
+            assignments,
             specs: specs.map(|(job, spec)| (job.0, spec.into())).collect(),
             kill: to_wire(kill),
             take_back: to_wire(take_back),
+            rounds,
+            side_datasets: HashMap::new(),
         }))
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use vivat_core::State;
 use vivat_shared::attempt::{Assignment, Work};
+use vivat_shared::dataset::LocatedBlock;
 use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
 use vivat_shared::limits::MESSAGE_BYTES_MAX;
 use vivat_shared::view::JobState;
@@ -29,6 +30,8 @@ const DELIVERY_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 const ASSIGNMENT_BYTES: usize = 128;
 /// A committed part's numbers.
 const PART_BYTES: usize = 40;
+/// A block's numbers.
+const BLOCK_BYTES: usize = 48;
 
 /// What a worker asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,9 +157,22 @@ fn assignment_bytes(assignment: &Assignment) -> usize {
     let work = match &assignment.work {
         Work::Plan { .. } | Work::Reduce { .. } => 0,
         Work::Map { file, .. } => file.path.len() + file.display.len(),
-        Work::Commit { parts, .. } => parts.len() * PART_BYTES,
+        Work::Close { parts, .. } => blocks_bytes(parts) + parts.len() * PART_BYTES,
+        Work::Commit { parts, blocks, .. } => blocks_bytes(blocks) + parts.len() * PART_BYTES,
     };
     ASSIGNMENT_BYTES + work
+}
+
+fn blocks_bytes(parts: &[Vec<LocatedBlock>]) -> usize {
+    parts.iter().flatten().map(block_bytes).sum()
+}
+
+fn block_bytes(block: &LocatedBlock) -> usize {
+    let holders = block.holders.iter();
+    BLOCK_BYTES
+        + holders
+            .map(|holder| holder.address.len() + 8)
+            .sum::<usize>()
 }
 
 /// Which of the held attempts the worker must stop.

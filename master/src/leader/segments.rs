@@ -93,7 +93,7 @@ fn maps_of(state: &State, worker: WorkerEpoch, reducer: AttemptId) -> Option<u32
     }
     match vivat_core::assignment(state, reducer)?.work {
         Work::Reduce { maps, .. } => Some(maps),
-        Work::Plan { .. } | Work::Map { .. } | Work::Commit { .. } => None,
+        Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. } => None,
     }
 }
 

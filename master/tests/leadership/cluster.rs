@@ -191,11 +191,7 @@ pub fn spec(reducers: u32) -> JobSpec {
         }],
         format: InputFormat::Text,
         split_bytes: 1_000,
-        steps: vec![StepSpec {
-            program: "word-count".to_owned(),
-            parameters: BTreeMap::new(),
-            reducers,
-        }],
+        steps: vec![StepSpec::once("word-count", reducers)],
         output: OutputLocation::Directory {
             path: "/data/output".to_owned(),
             display: "output".to_owned(),
@@ -206,6 +202,9 @@ pub fn spec(reducers: u32) -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 4,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 

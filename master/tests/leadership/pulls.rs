@@ -1,6 +1,6 @@
 //! Pulls: redelivery, kills, one waiter a worker, repeated reports, taking back.
 
-use vivat_proto::convert::attempt::report_to_wire;
+use vivat_proto::convert::outcome::report_to_wire;
 use vivat_proto::v1;
 use vivat_shared::attempt::{AttemptFailure, Outcome};
 use vivat_shared::cause::FailureCause;

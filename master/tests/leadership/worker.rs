@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tonic::Status;
 use tonic::transport::Channel;
-use vivat_proto::convert::attempt::{chunk_to_wire, report_to_wire};
+use vivat_proto::convert::attempt::{assignments_from_wire, chunk_to_wire};
+use vivat_proto::convert::outcome::report_to_wire;
 use vivat_proto::error::detail_of;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
@@ -106,8 +107,7 @@ impl Worker {
             kill: ids(response.kill),
             take_back: ids(response.take_back),
         };
-        for assignment in response.assignments {
-            let assignment = Assignment::try_from(assignment).unwrap();
+        for assignment in assignments_from_wire(response.assignments, response.rounds).unwrap() {
             assert!(
                 response.specs.contains_key(&assignment.attempt.job().0),
                 "an assignment comes with its job's specification"
@@ -183,11 +183,13 @@ impl Worker {
             Work::Map { .. } => Outcome::Mapped {
                 segments: vec![SizeCode::of(100); REDUCERS as usize],
                 counters: BTreeMap::new(),
+                skipped: Vec::new(),
             },
             Work::Reduce { .. } => Outcome::Reduced {
                 output: PartOutput::default(),
                 blocks: Vec::new(),
                 counters: BTreeMap::new(),
+                skipped: Vec::new(),
             },
             Work::Commit { .. } => Outcome::Committed,
         };

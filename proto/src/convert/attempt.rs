@@ -1,11 +1,18 @@
-//! Assignments, outcomes, plans and locations.
+//! Assignments, plans and locations.
+//!
+//! What all tasks of a round read stands once in an answer, whatever the number
+//! of its assignments.
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use vivat_shared::attempt::{
-    Assignment, AttemptFailure, CommittedPart, FetchFailure, InputFile, InputOrigin, Outcome,
-    OutputIdentity, PartOutput, PlanChunk, SegmentLocation, SplitRange, Work,
+    Assignment, Broadcast, CommittedPart, FetchFailure, InputFile, InputOrigin, OutputIdentity,
+    PartOutput, PlanChunk, SegmentLocation, SplitRange, Work,
 };
-use vivat_shared::ids::{AttemptId, DatasetId, Epoch, SegmentId, WorkerEpoch, WorkerId};
+use vivat_shared::dataset::LocatedBlock;
+use vivat_shared::ids::{
+    AttemptId, DatasetId, Epoch, JobId, RoundId, SegmentId, WorkerEpoch, WorkerId,
+};
 use vivat_shared::size_code::SizeCode;
 
 use crate::error::{WireError, collect, narrow, required};
@@ -140,184 +147,247 @@ impl TryFrom<v1::CommittedPart> for CommittedPart {
     }
 }
 
-impl From<Assignment> for v1::Assignment {
-    fn from(assignment: Assignment) -> Self {
-        use v1::assignment::Work as Wire;
-        let work = match assignment.work {
-            Work::Plan { datasets } => Wire::Plan(v1::PlanWork {
+/// Assignments, and beside them what each of their rounds reads.
+#[must_use]
+pub fn assignments_to_wire(
+    assignments: Vec<Assignment>,
+) -> (Vec<v1::Assignment>, Vec<v1::RoundContext>) {
+    let mut rounds = BTreeMap::new();
+    let assignments = assignments
+        .into_iter()
+        .map(|Assignment { attempt, work }| {
+            let (work, broadcast) = work_to_wire(work);
+            let id = attempt.task.round;
+            if broadcast != Broadcast::None {
+                rounds.entry(id).or_insert(broadcast);
+            }
+            v1::Assignment {
+                attempt: Some(attempt.into()),
+                work: Some(work),
+            }
+        })
+        .collect();
+    let rounds = rounds
+        .into_iter()
+        .map(|(id, broadcast)| context_to_wire(id, broadcast))
+        .collect();
+    (assignments, rounds)
+}
+
+/// Assignments with what their rounds read.
+///
+/// # Errors
+///
+/// Names the field that is missing or out of bounds.
+pub fn assignments_from_wire(
+    assignments: Vec<v1::Assignment>,
+    rounds: Vec<v1::RoundContext>,
+) -> Result<Vec<Assignment>, WireError> {
+    let broadcasts = rounds_from_wire(rounds)?;
+    assignments
+        .into_iter()
+        .map(|assignment| assignment_from_wire(assignment, &broadcasts))
+        .collect()
+}
+
+/// What each round reads, by round.
+///
+/// # Errors
+///
+/// Names the field that is missing or out of bounds.
+pub fn rounds_from_wire(
+    rounds: Vec<v1::RoundContext>,
+) -> Result<BTreeMap<RoundId, Broadcast>, WireError> {
+    rounds.into_iter().map(context_from_wire).collect()
+}
+
+/// One assignment, with what its round reads if that is among `rounds`.
+///
+/// # Errors
+///
+/// Names the field that is missing or out of bounds.
+pub fn assignment_from_wire(
+    assignment: v1::Assignment,
+    rounds: &BTreeMap<RoundId, Broadcast>,
+) -> Result<Assignment, WireError> {
+    let attempt: AttemptId = required(assignment.attempt, "attempt")?.try_into()?;
+    let id = attempt.task.round;
+    let broadcast = rounds.get(&id).cloned().unwrap_or_default();
+    Ok(Assignment {
+        attempt,
+        work: work_from_wire(required(assignment.work, "work")?, id.round, broadcast)?,
+    })
+}
+
+fn context_to_wire(id: RoundId, broadcast: Broadcast) -> v1::RoundContext {
+    use v1::round_context::Broadcast as Wire;
+    let broadcast = match broadcast {
+        Broadcast::None => None,
+        Broadcast::Inline(bytes) => Some(Wire::Inline(bytes.to_vec().into())),
+        Broadcast::Stored { bytes, blocks } => Some(Wire::Stored(v1::StoredBroadcast {
+            bytes,
+            blocks: blocks.into_iter().map(Into::into).collect(),
+        })),
+    };
+    v1::RoundContext {
+        job: id.job.0,
+        step: u32::from(id.step),
+        round: id.round,
+        broadcast,
+    }
+}
+
+fn context_from_wire(context: v1::RoundContext) -> Result<(RoundId, Broadcast), WireError> {
+    use v1::round_context::Broadcast as Wire;
+    let id = RoundId {
+        job: JobId(context.job),
+        step: narrow(context.step, "step")?,
+        round: context.round,
+    };
+    let broadcast = match required(context.broadcast, "broadcast")? {
+        Wire::Inline(bytes) => Broadcast::Inline(bytes.as_ref().into()),
+        Wire::Stored(stored) => Broadcast::Stored {
+            bytes: stored.bytes,
+            blocks: collect(stored.blocks)?,
+        },
+    };
+    Ok((id, broadcast))
+}
+
+fn parts_to_wire(parts: Vec<Vec<LocatedBlock>>) -> Vec<v1::PartBlocks> {
+    let part = |blocks: Vec<LocatedBlock>| v1::PartBlocks {
+        blocks: blocks.into_iter().map(Into::into).collect(),
+    };
+    parts.into_iter().map(part).collect()
+}
+
+fn parts_from_wire(parts: Vec<v1::PartBlocks>) -> Result<Vec<Vec<LocatedBlock>>, WireError> {
+    parts.into_iter().map(|part| collect(part.blocks)).collect()
+}
+
+fn work_to_wire(work: Work) -> (v1::assignment::Work, Broadcast) {
+    use v1::assignment::Work as Wire;
+    match work {
+        Work::Plan { datasets, previous } => {
+            let plan = v1::PlanWork {
                 datasets: datasets.into_iter().map(|dataset| dataset.0).collect(),
-            }),
-            Work::Map {
-                file,
-                split,
-                splits,
-                blocks,
-                blocks_start,
-            } => Wire::Map(v1::MapWork {
+                previous: previous.map_or(0, |dataset| dataset.0),
+            };
+            (Wire::Plan(plan), Broadcast::None)
+        }
+        Work::Map {
+            file,
+            split,
+            splits,
+            blocks,
+            blocks_start,
+            broadcast,
+        } => {
+            let map = v1::MapWork {
                 file: Some(file.into()),
                 split: Some(split.into()),
                 splits,
                 blocks: blocks.into_iter().map(Into::into).collect(),
                 blocks_start,
-            }),
-            Work::Reduce { maps, output } => Wire::Reduce(v1::ReduceWork {
-                maps,
-                output: output.map_or(0, |dataset| dataset.0),
-            }),
-            Work::Commit { parts, replaces } => Wire::Commit(v1::CommitWork {
-                parts: parts.into_iter().map(Into::into).collect(),
-                replaces: replaces.map(Into::into),
-            }),
-        };
-        Self {
-            attempt: Some(assignment.attempt.into()),
-            work: Some(work),
+            };
+            (Wire::Map(map), broadcast)
         }
-    }
-}
-
-impl TryFrom<v1::Assignment> for Assignment {
-    type Error = WireError;
-
-    fn try_from(assignment: v1::Assignment) -> Result<Self, WireError> {
-        use v1::assignment::Work as Wire;
-        let work = match required(assignment.work, "work")? {
-            Wire::Plan(plan) => Work::Plan {
-                datasets: plan.datasets.into_iter().map(DatasetId).collect(),
-            },
-            Wire::Map(map) => Work::Map {
-                file: required(map.file, "file")?.try_into()?,
-                split: required(map.split, "split")?.into(),
-                splits: map.splits,
-                blocks: collect(map.blocks)?,
-                blocks_start: map.blocks_start,
-            },
-            Wire::Reduce(reduce) => Work::Reduce {
-                maps: reduce.maps,
-                output: (reduce.output > 0).then_some(DatasetId(reduce.output)),
-            },
-            Wire::Commit(commit) => Work::Commit {
-                parts: collect(commit.parts)?,
-                replaces: commit.replaces.map(Into::into),
-            },
-        };
-        Ok(Self {
-            attempt: required(assignment.attempt, "attempt")?.try_into()?,
-            work,
-        })
-    }
-}
-
-/// Size codes as one byte each.
-#[must_use]
-pub fn sizes_to_wire(sizes: &[SizeCode]) -> Bytes {
-    sizes.iter().map(|size| size.0).collect()
-}
-
-/// Size codes from one byte each.
-#[must_use]
-pub fn sizes_from_wire(bytes: &[u8]) -> Vec<SizeCode> {
-    bytes.iter().copied().map(SizeCode).collect()
-}
-
-impl From<AttemptFailure> for v1::FailedOutcome {
-    fn from(failure: AttemptFailure) -> Self {
-        Self {
-            cause: Some(failure.cause.into()),
-            input: failure.input.map(Into::into),
-            output_tail: failure.output_tail,
+        Work::Reduce {
+            maps,
+            output,
+            broadcast,
+        } => {
+            let output = output.map_or(0, |dataset| dataset.0);
+            (Wire::Reduce(v1::ReduceWork { maps, output }), broadcast)
         }
-    }
-}
-
-impl TryFrom<v1::FailedOutcome> for AttemptFailure {
-    type Error = WireError;
-
-    fn try_from(failed: v1::FailedOutcome) -> Result<Self, WireError> {
-        Ok(Self {
-            cause: required(failed.cause, "cause")?.try_into()?,
-            input: failed.input.map(Into::into),
-            output_tail: failed.output_tail,
-        })
-    }
-}
-
-/// The wire form of a report.
-#[must_use]
-pub fn report_to_wire(attempt: AttemptId, outcome: Outcome) -> v1::Report {
-    use v1::report::Outcome as Wire;
-    let outcome = match outcome {
-        Outcome::Planned {
-            chunks,
-            files,
-            splits,
-            crc32c,
+        Work::Close {
+            parts,
+            outputs,
+            // It is the attempt's.
+            round: _,
+            rounds_max,
+            broadcast,
+            output,
+        } => {
+            let close = v1::CloseWork {
+                parts: parts_to_wire(parts),
+                outputs: outputs.into_iter().map(Into::into).collect(),
+                rounds_max,
+                output: output.0,
+            };
+            (Wire::Close(close), broadcast)
+        }
+        Work::Commit {
+            parts,
+            blocks,
             replaces,
         } => {
-            let replaces = replaces.map(Into::into);
-            Wire::Planned(v1::PlannedOutcome {
-                chunks,
-                files,
-                splits,
-                crc32c,
-                replaces,
-            })
+            let commit = v1::CommitWork {
+                parts: parts.into_iter().map(Into::into).collect(),
+                replaces: replaces.map(Into::into),
+                blocks: parts_to_wire(blocks),
+            };
+            (Wire::Commit(commit), Broadcast::None)
         }
-        Outcome::Mapped { segments, counters } => Wire::Mapped(v1::MappedOutcome {
-            sizes: sizes_to_wire(&segments),
-            counters: counters.into_iter().collect(),
-        }),
-        Outcome::Reduced {
-            output,
-            blocks,
-            counters,
-        } => Wire::Reduced(v1::ReducedOutcome {
-            output: Some(output.into()),
-            blocks: blocks.into_iter().map(Into::into).collect(),
-            counters: counters.into_iter().collect(),
-        }),
-        Outcome::Committed => Wire::Committed(v1::CommittedOutcome {}),
-        Outcome::Failed(failure) => Wire::Failed(failure.into()),
-        Outcome::Killed => Wire::Killed(v1::KilledOutcome {}),
-        Outcome::HandedBack => Wire::HandedBack(v1::HandedBackOutcome {}),
-    };
-    v1::Report {
-        attempt: Some(attempt.into()),
-        outcome: Some(outcome),
     }
 }
 
-/// The domain form of a report.
-///
-/// # Errors
-///
-/// Names the field that is missing or out of bounds.
-pub fn report_from_wire(report: v1::Report) -> Result<(AttemptId, Outcome), WireError> {
-    use v1::report::Outcome as Wire;
-    let attempt = required(report.attempt, "attempt")?.try_into()?;
-    let outcome = match required(report.outcome, "outcome")? {
-        Wire::Planned(planned) => Outcome::Planned {
-            chunks: planned.chunks,
-            files: planned.files,
-            splits: planned.splits,
-            crc32c: planned.crc32c,
-            replaces: planned.replaces.map(Into::into),
+fn work_from_wire(
+    work: v1::assignment::Work,
+    round: u32,
+    broadcast: Broadcast,
+) -> Result<Work, WireError> {
+    use v1::assignment::Work as Wire;
+    Ok(match work {
+        Wire::Plan(plan) => Work::Plan {
+            datasets: plan.datasets.into_iter().map(DatasetId).collect(),
+            previous: (plan.previous > 0).then_some(DatasetId(plan.previous)),
         },
-        Wire::Mapped(mapped) => Outcome::Mapped {
-            segments: sizes_from_wire(&mapped.sizes),
-            counters: mapped.counters.into_iter().collect(),
+        Wire::Map(map) => Work::Map {
+            file: required(map.file, "file")?.try_into()?,
+            split: required(map.split, "split")?.into(),
+            splits: map.splits,
+            blocks: collect(map.blocks)?,
+            blocks_start: map.blocks_start,
+            broadcast,
         },
-        Wire::Reduced(reduced) => Outcome::Reduced {
-            output: required(reduced.output, "output")?.into(),
-            blocks: collect(reduced.blocks)?,
-            counters: reduced.counters.into_iter().collect(),
+        Wire::Reduce(reduce) => Work::Reduce {
+            maps: reduce.maps,
+            output: (reduce.output > 0).then_some(DatasetId(reduce.output)),
+            broadcast,
         },
-        Wire::Committed(v1::CommittedOutcome {}) => Outcome::Committed,
-        Wire::Failed(failed) => Outcome::Failed(failed.try_into()?),
-        Wire::Killed(v1::KilledOutcome {}) => Outcome::Killed,
-        Wire::HandedBack(v1::HandedBackOutcome {}) => Outcome::HandedBack,
-    };
-    Ok((attempt, outcome))
+        Wire::Close(close) => {
+            let parts = parts_from_wire(close.parts)?;
+            if parts.len() != close.outputs.len() {
+                return Err(WireError::OutOfBounds {
+                    field: "outputs",
+                    value: close.outputs.len() as u64,
+                });
+            }
+            Work::Close {
+                parts,
+                outputs: close.outputs.into_iter().map(Into::into).collect(),
+                round,
+                rounds_max: close.rounds_max,
+                broadcast,
+                output: DatasetId(close.output),
+            }
+        }
+        Wire::Commit(commit) => {
+            let blocks = parts_from_wire(commit.blocks)?;
+            if !blocks.is_empty() && blocks.len() != commit.parts.len() {
+                return Err(WireError::OutOfBounds {
+                    field: "blocks",
+                    value: blocks.len() as u64,
+                });
+            }
+            Work::Commit {
+                parts: collect(commit.parts)?,
+                blocks,
+                replaces: commit.replaces.map(Into::into),
+            }
+        }
+    })
 }
 
 /// A plan's piece as the two lists of a request.

@@ -52,6 +52,14 @@ impl From<FailureCause> for v1::FailureCause {
                 number: limit_ms,
                 ..of(Kind::JobTimeout, none(), none())
             },
+            FailureCause::TooManySkipped {
+                skipped,
+                skipped_max,
+            } => Self {
+                number: skipped,
+                limit: skipped_max,
+                ..of(Kind::TooManySkipped, none(), none())
+            },
             FailureCause::Internal { detail } => of(Kind::Internal, none(), detail),
             FailureCause::InputUnreachable { path, detail } => {
                 of(Kind::InputUnreachable, path, detail)
@@ -74,6 +82,7 @@ impl TryFrom<v1::FailureCause> for FailureCause {
             parameter,
             detail,
             number,
+            limit,
             ..
         } = cause;
         Ok(match kind {
@@ -116,6 +125,10 @@ impl TryFrom<v1::FailureCause> for FailureCause {
                 })?,
             },
             Kind::JobTimeout => Self::JobTimeout { limit_ms: number },
+            Kind::TooManySkipped => Self::TooManySkipped {
+                skipped: number,
+                skipped_max: limit,
+            },
             Kind::Internal => Self::Internal { detail },
             Kind::InputUnreachable => Self::InputUnreachable {
                 path: subject,
@@ -224,6 +237,10 @@ mod tests {
             FailureCause::Storage { detail: detail() },
             FailureCause::LostTooOften { losses: 20 },
             FailureCause::JobTimeout { limit_ms: u64::MAX },
+            FailureCause::TooManySkipped {
+                skipped: 11,
+                skipped_max: 10,
+            },
             FailureCause::Internal { detail: detail() },
         ]
     }

@@ -2,10 +2,11 @@
 //! here only what has no domain form is refused.
 
 use vivat_shared::job::{
-    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
+    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, SideFile, StepInput,
+    StepSpec, Visibility,
 };
 
-use crate::error::{WireError, narrow, required};
+use crate::error::{WireError, collect, narrow, required};
 use crate::v1;
 
 fn location(path: String, display: String, visibility: Visibility) -> v1::Location {
@@ -137,17 +138,58 @@ impl From<StepSpec> for v1::StepSpec {
             program: step.program,
             parameters: step.parameters.into_iter().collect(),
             reducers: step.reducers,
+            input: match step.input {
+                StepInput::Job => v1::StepInput::Job,
+                StepInput::Previous => v1::StepInput::Previous,
+            }
+            .into(),
+            rounds_max: step.rounds_max,
+            closes: step.closes,
         }
     }
 }
 
-impl From<v1::StepSpec> for StepSpec {
-    fn from(step: v1::StepSpec) -> Self {
-        Self {
-            program: step.program,
-            parameters: step.parameters.into_iter().collect(),
-            reducers: step.reducers,
+/// A step from its place in the job, which says what it reads by default.
+fn step_from_wire(position: usize, step: v1::StepSpec) -> Result<StepSpec, WireError> {
+    let input = match v1::StepInput::try_from(step.input) {
+        Ok(v1::StepInput::Job) => StepInput::Job,
+        Ok(v1::StepInput::Previous) => StepInput::Previous,
+        Ok(v1::StepInput::Unspecified) if position == 0 => StepInput::Job,
+        Ok(v1::StepInput::Unspecified) => StepInput::Previous,
+        Err(_) => {
+            return Err(WireError::UnknownValue {
+                field: "input",
+                value: step.input,
+            });
         }
+    };
+    Ok(StepSpec {
+        program: step.program,
+        parameters: step.parameters.into_iter().collect(),
+        reducers: step.reducers,
+        input,
+        rounds_max: step.rounds_max.max(1),
+        closes: step.closes,
+    })
+}
+
+impl From<SideFile> for v1::SideFile {
+    fn from(file: SideFile) -> Self {
+        Self {
+            name: file.name,
+            location: Some(file.location.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::SideFile> for SideFile {
+    type Error = WireError;
+
+    fn try_from(file: v1::SideFile) -> Result<Self, WireError> {
+        Ok(Self {
+            name: file.name,
+            location: required(file.location, "location")?.into(),
+        })
     }
 }
 
@@ -168,6 +210,9 @@ impl From<JobSpec> for v1::JobSpec {
             policy: v1::Policy::from(spec.policy).into(),
             attempts_max: u32::from(spec.attempts_max),
             timeout_ms: spec.timeout_ms,
+            speculation: Some(spec.speculation),
+            skipped_max: spec.skipped_max,
+            side_files: spec.side_files.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -182,13 +227,19 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             comment: spec.comment,
             inputs: spec.inputs.into_iter().map(Into::into).collect(),
             split_bytes: spec.split_bytes,
-            steps: spec.steps.into_iter().map(Into::into).collect(),
+            steps: (0..)
+                .zip(spec.steps)
+                .map(|(position, step)| step_from_wire(position, step))
+                .collect::<Result<_, _>>()?,
             output: required(spec.output, "output")?.into(),
             overwrite: spec.overwrite,
             priority: narrow(spec.priority, "priority")?,
             policy: policy(spec.policy)?,
             attempts_max: narrow(spec.attempts_max, "attempts_max")?,
             timeout_ms: spec.timeout_ms,
+            speculation: spec.speculation.unwrap_or(true),
+            skipped_max: spec.skipped_max,
+            side_files: collect(spec.side_files)?,
         })
     }
 }

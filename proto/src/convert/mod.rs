@@ -6,4 +6,5 @@ mod cause;
 pub mod dataset;
 mod ids;
 pub mod job;
+pub mod outcome;
 pub mod view;

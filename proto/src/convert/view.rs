@@ -1,9 +1,12 @@
 //! What reads answer.
 
 use vivat_shared::ids::{Epoch, JobId, WorkerId};
-use vivat_shared::view::{AttemptCounts, JobState, JobView, TaskCounts, WorkerState, WorkerView};
+use vivat_shared::view::{
+    AttemptCounts, JobState, JobView, RoundView, TaskCounts, WorkerState, WorkerView,
+};
 
-use crate::error::{WireError, narrow, required};
+use super::outcome::{metrics_from_wire, metrics_to_wire};
+use crate::error::{WireError, collect, narrow, required};
 use crate::v1;
 
 impl From<JobState> for v1::JobState {
@@ -80,6 +83,30 @@ impl From<v1::AttemptCounts> for AttemptCounts {
     }
 }
 
+impl From<RoundView> for v1::RoundSummary {
+    fn from(round: RoundView) -> Self {
+        Self {
+            step: u32::from(round.step),
+            round: round.round,
+            elapsed_ms: round.elapsed_ms,
+            metrics: metrics_to_wire(round.metrics),
+        }
+    }
+}
+
+impl TryFrom<v1::RoundSummary> for RoundView {
+    type Error = WireError;
+
+    fn try_from(round: v1::RoundSummary) -> Result<Self, WireError> {
+        Ok(Self {
+            step: narrow(round.step, "step")?,
+            round: round.round,
+            elapsed_ms: round.elapsed_ms,
+            metrics: metrics_from_wire(round.metrics),
+        })
+    }
+}
+
 impl From<JobView> for v1::Job {
     fn from(view: JobView) -> Self {
         Self {
@@ -103,6 +130,8 @@ impl From<JobView> for v1::Job {
             output: view.output,
             output_path: view.output_path,
             priority: u32::from(view.priority),
+            rounds: view.rounds.into_iter().map(Into::into).collect(),
+            skipped: view.skipped.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -132,6 +161,8 @@ impl TryFrom<v1::Job> for JobView {
             output: job.output,
             output_path: job.output_path,
             priority: narrow(job.priority, "priority")?,
+            rounds: collect(job.rounds)?,
+            skipped: job.skipped.into_iter().map(Into::into).collect(),
         })
     }
 }

@@ -121,9 +121,8 @@ pub fn spec() -> JobSpec {
         format: InputFormat::Text,
         split_bytes: 10,
         steps: vec![StepSpec {
-            program: "grep".to_owned(),
             parameters: BTreeMap::from([("pattern".to_owned(), "x".to_owned())]),
-            reducers: 2,
+            ..StepSpec::once("grep", 2)
         }],
         output: OutputLocation::Directory {
             path: "/out".to_owned(),
@@ -135,6 +134,9 @@ pub fn spec() -> JobSpec {
         policy: Policy::Score,
         attempts_max: 4,
         timeout_ms: Some(90_000),
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 
@@ -173,6 +175,7 @@ fn mapped() -> Outcome {
     Outcome::Mapped {
         segments: vec![SizeCode::of(100), SizeCode::of(0)],
         counters: BTreeMap::from([("map.input.records".to_owned(), 3)]),
+        skipped: Vec::new(),
     }
 }
 
@@ -185,6 +188,7 @@ fn reduced() -> Outcome {
         },
         blocks: Vec::new(),
         counters: BTreeMap::new(),
+        skipped: Vec::new(),
     }
 }
 
@@ -349,6 +353,7 @@ fn dataset_job_entries() -> Vec<Vec<Command>> {
             workers: vec![WorkerId(2)],
         }],
         counters: BTreeMap::new(),
+        skipped: Vec::new(),
     };
     let submit = Command::SubmitJob {
         key: "reads".to_owned(),

@@ -7,16 +7,16 @@ use std::fmt::Debug;
 use prost::Message;
 use vivat_core::{LivenessView, assignment, view};
 use vivat_proto::convert::attempt::{
-    chunk_from_wire, chunk_to_wire, report_from_wire, report_to_wire, sizes_from_wire,
-    sizes_to_wire,
+    assignments_from_wire, assignments_to_wire, chunk_from_wire, chunk_to_wire,
 };
 use vivat_proto::convert::dataset::{open_from_wire, open_to_wire};
+use vivat_proto::convert::outcome::{
+    report_from_wire, report_to_wire, sizes_from_wire, sizes_to_wire,
+};
 use vivat_proto::convert::view::worker_to_wire;
 use vivat_proto::error::kind_of;
 use vivat_proto::{raft::v1 as raft, v1};
-use vivat_shared::attempt::{
-    Assignment, AttemptFailure, CommittedPart, FetchFailure, SegmentLocation,
-};
+use vivat_shared::attempt::{AttemptFailure, CommittedPart, FetchFailure, SegmentLocation};
 use vivat_shared::cause::{FailureCause, JobFailure};
 use vivat_shared::dataset::{
     BlockSummary, DatasetFile, LocatedBlock, ReplicatedBlock, is_contained,
@@ -42,7 +42,7 @@ const CHECKS: [Check; 82] = [
     |bytes| both::<v1::FailureCause, FailureCause>(bytes),
     |bytes| both::<v1::FailedOutcome, AttemptFailure>(bytes),
     |bytes| both::<v1::AttemptId, AttemptId>(bytes),
-    |bytes| both::<v1::Assignment, Assignment>(bytes),
+    assignments,
     |bytes| both::<v1::CommittedPart, CommittedPart>(bytes),
     |bytes| both::<v1::SegmentLocation, SegmentLocation>(bytes),
     worker,
@@ -229,6 +229,20 @@ fn restore_segments(bytes: &[u8]) {
     }
 }
 
+/// Assignments with what their rounds read come back the same, once they could
+/// be read at all.
+fn assignments(bytes: &[u8]) {
+    let Ok(pulled) = v1::PullAttemptsResponse::decode(bytes) else {
+        return;
+    };
+    let Ok(read) = assignments_from_wire(pulled.assignments, pulled.rounds) else {
+        return;
+    };
+    let (assignments, rounds) = assignments_to_wire(read.clone());
+    let again = assignments_from_wire(assignments, rounds);
+    assert_same(&again, &Ok(read));
+}
+
 fn details(bytes: &[u8]) {
     if let Some(kind) = kind_of(bytes) {
         let detail = v1::ErrorDetail { kind: Some(kind) };
@@ -254,7 +268,13 @@ fn values() -> Vec<Vec<u8>> {
         let active = state.jobs().filter_map(|job| job.active());
         for (attempt, _) in active.flat_map(|active| active.live()) {
             if let Some(found) = assignment(&state, attempt) {
-                values.push(of(6, &v1::Assignment::from(found)));
+                let (assignments, rounds) = assignments_to_wire(vec![found]);
+                let pulled = v1::PullAttemptsResponse {
+                    assignments,
+                    rounds,
+                    ..v1::PullAttemptsResponse::default()
+                };
+                values.push(of(6, &pulled));
             }
         }
     }

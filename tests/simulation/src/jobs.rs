@@ -175,9 +175,8 @@ fn spec(nature: Nature, number: usize, splits: u64, reducers: u64) -> JobSpec {
         format: InputFormat::Text,
         split_bytes: SPLIT_BYTES,
         steps: vec![StepSpec {
-            program: nature.word().to_owned(),
             parameters: BTreeMap::from([("splits".to_owned(), splits.to_string())]),
-            reducers: u32::try_from(reducers).unwrap_or(1),
+            ..StepSpec::once(nature.word(), u32::try_from(reducers).unwrap_or(1))
         }],
         output: OutputLocation::Directory {
             path: format!("/out-{number}"),
@@ -189,6 +188,9 @@ fn spec(nature: Nature, number: usize, splits: u64, reducers: u64) -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 4,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 

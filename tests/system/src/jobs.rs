@@ -44,11 +44,7 @@ pub fn spec(key: &str) -> JobSpec {
         }],
         format: InputFormat::Text,
         split_bytes: SPLIT_BYTES,
-        steps: vec![StepSpec {
-            program: "word-count".to_owned(),
-            parameters: BTreeMap::new(),
-            reducers: 2,
-        }],
+        steps: vec![StepSpec::once("word-count", 2)],
         output: OutputLocation::Directory {
             path: output.clone(),
             display: output,
@@ -59,6 +55,9 @@ pub fn spec(key: &str) -> JobSpec {
         policy: Policy::LeastLoaded,
         attempts_max: ATTEMPTS_DEFAULT,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 

@@ -125,7 +125,7 @@ impl Held {
                     to_fetch.push(grant.clone());
                     Phase::Fetching
                 }
-                Work::Plan { .. } | Work::Map { .. } | Work::Commit { .. } => {
+                Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. } => {
                     self.queue(attempt);
                     Phase::Ready(None)
                 }

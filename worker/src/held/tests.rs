@@ -30,6 +30,9 @@ fn spec() -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 4,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 
@@ -50,6 +53,7 @@ fn grant(text: &str) -> Arc<Grant> {
         vivat_shared::ids::TaskKind::Reduce => Work::Reduce {
             maps: 1,
             output: None,
+            broadcast: Broadcast::None,
         },
         vivat_shared::ids::TaskKind::Map => Work::Map {
             file,
@@ -57,11 +61,13 @@ fn grant(text: &str) -> Arc<Grant> {
             splits: 1,
             blocks: Vec::new(),
             blocks_start: 0,
+            broadcast: Broadcast::None,
         },
         vivat_shared::ids::TaskKind::Plan
         | vivat_shared::ids::TaskKind::Close
         | vivat_shared::ids::TaskKind::Commit => Work::Plan {
             datasets: Vec::new(),
+            previous: None,
         },
     };
     Arc::new(Grant {

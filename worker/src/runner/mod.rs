@@ -280,13 +280,14 @@ impl Runner {
             return Err(Fault::Stopped);
         }
         match &grant.work {
-            Work::Plan { datasets } => self.plan(grant, datasets, send),
+            Work::Plan { datasets, .. } => self.plan(grant, datasets, send),
             Work::Map {
                 file,
                 split,
                 splits,
                 blocks,
                 blocks_start,
+                ..
             } => {
                 let slice = Slice {
                     file,
@@ -300,7 +301,12 @@ impl Runner {
             Work::Reduce { output, .. } => {
                 self.reduce(grant, taken.fetched.as_ref(), *output, cell)
             }
-            Work::Commit { parts, replaces } => self.commit(grant, parts, replaces.as_ref()),
+            Work::Close { .. } => Err(Fault::Cause(FailureCause::Internal {
+                detail: "this worker closes no rounds yet".to_owned(),
+            })),
+            Work::Commit {
+                parts, replaces, ..
+            } => self.commit(grant, parts, replaces.as_ref()),
         }
     }
 
@@ -358,7 +364,7 @@ fn failed(grant: &Grant, mut cause: FailureCause, mut output_tail: String) -> Ou
             offset: split.offset,
             bytes: split.bytes,
         }),
-        Work::Plan { .. } | Work::Reduce { .. } | Work::Commit { .. } => None,
+        Work::Plan { .. } | Work::Reduce { .. } | Work::Close { .. } | Work::Commit { .. } => None,
     };
     Outcome::Failed(AttemptFailure {
         cause,

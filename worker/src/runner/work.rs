@@ -172,6 +172,7 @@ impl Runner {
             memory_bytes: self.slot_memory_bytes,
             parameters: &program.parameters,
             broadcast: &[],
+            side_files: NO_SIDE_FILES,
             progress: &grant.progress,
             cancel: &grant.cancel,
         });
@@ -193,6 +194,7 @@ impl Runner {
                 .map(SizeCode::of)
                 .collect(),
             counters: report.counters,
+            skipped: Vec::new(),
         })
     }
 
@@ -223,6 +225,7 @@ impl Runner {
             output,
             blocks,
             counters: sums,
+            skipped: Vec::new(),
         })
     }
 
@@ -302,6 +305,7 @@ impl Runner {
             memory_bytes: self.slot_memory_bytes,
             parameters: &program.parameters,
             broadcast: &[],
+            side_files: NO_SIDE_FILES,
             progress: &grant.progress,
             cancel: &grant.cancel,
         }))

@@ -5,15 +5,17 @@
 //! given up for a new one when it asks for less than there is room for by now;
 //! an answer that was on its way is then one that got lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use vivat_engine::{CancelFlag, Progress};
+use vivat_proto::convert::attempt::{assignment_from_wire, rounds_from_wire};
 use vivat_proto::v1;
-use vivat_shared::attempt::Assignment;
+use vivat_shared::attempt::Broadcast;
+use vivat_shared::ids::RoundId;
 use vivat_shared::job::JobSpec;
 
 use super::beat::attempts;
@@ -68,11 +70,18 @@ impl Session {
             .into_iter()
             .filter_map(|(job, spec)| Some((job, Arc::new(spec.try_into().ok()?))))
             .collect();
-        let grants: Vec<Arc<Grant>> = answer
-            .assignments
-            .into_iter()
-            .filter_map(|assignment| grant(registration, assignment, &specs))
-            .collect();
+        let grants = match rounds_from_wire(answer.rounds) {
+            Ok(rounds) => answer
+                .assignments
+                .into_iter()
+                .filter_map(|assignment| grant(registration, assignment, &rounds, &specs))
+                .collect(),
+            // Without what their rounds read, none of them is what was granted.
+            Err(error) => {
+                tracing::error!(error = %error, "cannot read what rounds read");
+                Vec::new()
+            }
+        };
         let (kill, take_back) = (attempts(answer.kill), attempts(answer.take_back));
         tracing::debug!(
             granted = grants.len(),
@@ -96,9 +105,10 @@ impl Session {
 fn grant(
     registration: Registration,
     assignment: v1::Assignment,
+    rounds: &BTreeMap<RoundId, Broadcast>,
     specs: &HashMap<u64, Arc<JobSpec>>,
 ) -> Option<Arc<Grant>> {
-    let assignment = match Assignment::try_from(assignment) {
+    let assignment = match assignment_from_wire(assignment, rounds) {
         Ok(assignment) => assignment,
         Err(error) => {
             tracing::error!(error = %error, "cannot read an assignment");

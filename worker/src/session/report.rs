@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use vivat_engine::failpoint::point;
-use vivat_proto::convert::attempt::report_to_wire;
+use vivat_proto::convert::outcome::report_to_wire;
 use vivat_proto::v1;
 use vivat_shared::ids::AttemptId;
 

@@ -2,7 +2,7 @@
 //! its disk, throws away what is damaged, and offers the rest.
 
 use vivat_engine::{SegmentError, verify};
-use vivat_proto::convert::attempt::sizes_to_wire;
+use vivat_proto::convert::outcome::sizes_to_wire;
 use vivat_proto::v1;
 use vivat_shared::ids::AttemptId;
 use vivat_shared::size_code::SizeCode;

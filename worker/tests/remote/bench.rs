@@ -47,6 +47,7 @@ impl Bench {
         let attempt = id(&format!("job-{job}.0.0.plan-0.1"));
         let work = Work::Plan {
             datasets: Vec::new(),
+            previous: None,
         };
         match self.run(spec, attempt, work).await {
             Outcome::Failed(failure) => Err(failure.cause),
@@ -78,6 +79,7 @@ impl Bench {
                 splits: u32::try_from(ranges.len()).unwrap(),
                 blocks: Vec::new(),
                 blocks_start: 0,
+                broadcast: Broadcast::None,
             };
             outcomes.push(self.run(spec, attempt, work).await);
         }
@@ -115,6 +117,7 @@ impl Bench {
         let work = Work::Reduce {
             maps: u32::try_from(maps).unwrap(),
             output: None,
+            broadcast: Broadcast::None,
         };
         let outcome = self.run(spec, attempt, work).await;
         let Outcome::Reduced { output, .. } = outcome else {
@@ -151,6 +154,7 @@ impl Bench {
         };
         let work = Work::Commit {
             parts: parts.to_vec(),
+            blocks: Vec::new(),
             replaces: replaces.clone(),
         };
         self.run(spec, id(attempt), work).await

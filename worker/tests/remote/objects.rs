@@ -321,6 +321,7 @@ fn attempt_that_is_killed_in_the_middle_leaves_nothing_and_the_next_one_counts()
             let work = Work::Reduce {
                 maps: 1,
                 output: None,
+                broadcast: Broadcast::None,
             };
             let attempt = killed;
             bench.leader.grant(&spec, [Assignment { attempt, work }]);

@@ -33,11 +33,7 @@ pub fn word_count(directory: &Path, pattern: &str, reducers: u32) -> JobSpec {
         }],
         format: InputFormat::Text,
         split_bytes: 200,
-        steps: vec![StepSpec {
-            program: "word-count".to_owned(),
-            parameters: BTreeMap::new(),
-            reducers,
-        }],
+        steps: vec![StepSpec::once("word-count", reducers)],
         output: OutputLocation::Directory {
             path: path("out"),
             display: "out".to_owned(),
@@ -48,6 +44,9 @@ pub fn word_count(directory: &Path, pattern: &str, reducers: u32) -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 4,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 
@@ -76,6 +75,7 @@ pub fn map_of(attempt: &str, path: &Path) -> Assignment {
             splits: 1,
             blocks: Vec::new(),
             blocks_start: 0,
+            broadcast: Broadcast::None,
         },
     }
 }

@@ -12,6 +12,7 @@ async fn plan(leader: &FakeLeader, spec: &JobSpec) -> Vec<Assignment> {
     let plan = id("job-1.0.0.plan-0.1");
     let work = Work::Plan {
         datasets: Vec::new(),
+        previous: None,
     };
     leader.grant(
         spec,
@@ -38,6 +39,7 @@ async fn plan(leader: &FakeLeader, spec: &JobSpec) -> Vec<Assignment> {
                     splits,
                     blocks: Vec::new(),
                     blocks_start: 0,
+                    broadcast: Broadcast::None,
                 },
             })
             .collect();
@@ -92,7 +94,11 @@ async fn reduce(leader: &FakeLeader, spec: &JobSpec, maps: u32) -> Vec<Committed
         .map(|index| id(&format!("job-1.0.0.reduce-{index}.1")))
         .collect();
     for &attempt in &reduces {
-        let work = Work::Reduce { maps, output: None };
+        let work = Work::Reduce {
+            maps,
+            output: None,
+            broadcast: Broadcast::None,
+        };
         leader.grant_to(
             1 + attempt.task.index % 2,
             spec,
@@ -143,7 +149,11 @@ async fn output_of_a_job_over_two_workers_is_that_of_the_oracle() {
         &spec,
         [Assignment {
             attempt: commit,
-            work: Work::Commit { parts, replaces },
+            work: Work::Commit {
+                parts,
+                blocks: Vec::new(),
+                replaces,
+            },
         }],
     );
     assert_eq!(leader.outcome(commit).await, Outcome::Committed);

@@ -9,7 +9,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
-use vivat_proto::convert::attempt::{chunk_from_wire, report_from_wire, sizes_from_wire};
+use vivat_proto::convert::attempt::{assignments_to_wire, chunk_from_wire};
+use vivat_proto::convert::outcome::{report_from_wire, sizes_from_wire};
 use vivat_proto::error::status;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
@@ -446,14 +447,17 @@ impl Service {
             return Err(Status::unavailable("the answer is lost"));
         }
         let specs = self.0.state.lock().unwrap().specs.clone();
+        let (assignments, rounds) = assignments_to_wire(assignments);
         Ok(Response::new(v1::PullAttemptsResponse {
-            assignments: assignments.into_iter().map(Into::into).collect(),
+            assignments,
             specs: specs
                 .into_iter()
                 .map(|(job, spec)| (job, spec.into()))
                 .collect(),
             kill: Vec::new(),
             take_back: wire(take_back),
+            rounds,
+            side_datasets: HashMap::new(),
         }))
     }
 }

@@ -331,6 +331,7 @@ async fn unknown_program_and_missing_input_fail_the_plan_by_their_types() {
             attempt: id(&format!("job-{job}.0.0.plan-0.1")),
             work: Work::Plan {
                 datasets: Vec::new(),
+                previous: None,
             },
         };
         leader.grant(&spec, [plan.clone()]);

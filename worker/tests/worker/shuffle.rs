@@ -72,6 +72,7 @@ impl Bench {
         let work = Work::Reduce {
             maps: MAPS,
             output: None,
+            broadcast: Broadcast::None,
         };
         self.leader
             .grant_to(2, &self.spec, [Assignment { attempt, work }]);

@@ -41,15 +41,17 @@ pub(super) fn apply(
             };
             finish_plan(context, attempt, worker, seal, replaces.as_ref())
         }
-        Outcome::Mapped { segments, counters } => {
-            finish_map(context, attempt, worker, segments, counters)
-        }
+        Outcome::Mapped {
+            segments, counters, ..
+        } => finish_map(context, attempt, worker, segments, counters),
         Outcome::Reduced {
             output,
             blocks,
             counters,
+            ..
         } => check_part(context.state, attempt, output, blocks)
             .map(|()| finish_reduce(context, attempt, worker, *output, blocks, counters)),
+        Outcome::Closed { .. } => Err(contradiction("no round is closed yet")),
         Outcome::Committed => finish_commit(context, attempt, worker),
         Outcome::Failed(failure) => {
             fail(context, attempt, worker, failure);

@@ -147,7 +147,7 @@ fn check(key: &str, spec: &JobSpec) -> Result<u32, SpecError> {
     if let OutputLocation::Dataset { name: Some(name) } = &spec.output {
         check_not_of_job(name)?;
     }
-    if spec.steps.len() > 1 {
+    if spec.steps.len() > 1 || spec.steps.iter().any(|step| step.closes) {
         return fail("step", "one step; several do not run yet".to_owned());
     }
     if hosts(spec).len() > 1 {

@@ -75,6 +75,8 @@ fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
         output: job.spec.output.display(job.id),
         output_path: job.spec.output.path().unwrap_or_default().to_owned(),
         priority: job.spec.priority,
+        rounds: Vec::new(),
+        skipped: Vec::new(),
     }
 }
 

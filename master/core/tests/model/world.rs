@@ -384,6 +384,7 @@ impl World {
                 Outcome::Mapped {
                     segments: segments(attempt, reducers),
                     counters: build::counters(1),
+                    skipped: Vec::new(),
                 }
             }
             TaskKind::Reduce => self.reduced(attempt, worker, size),

@@ -47,11 +47,7 @@ fn output(options: &Options<'_>) -> OutputLocation {
 /// A specification: `reducers`, `priority`, `attempts`, `timeout`, `host`,
 /// `output-host`, `steps`, `policy`, `inputs` (with commas), `dataset`, `overwrite`.
 pub fn spec(options: &Options<'_>) -> JobSpec {
-    let step = StepSpec {
-        program: "word-count".to_owned(),
-        parameters: BTreeMap::new(),
-        reducers: number(options, "reducers", 2),
-    };
+    let step = StepSpec::once("word-count", number(options, "reducers", 2));
     let host = options.get("host");
     JobSpec {
         name: "job".to_owned(),
@@ -75,6 +71,9 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
         policy: number(options, "policy", Policy::Locality),
         attempts_max: number(options, "attempts", 4),
         timeout_ms: options.get("timeout").map(|text| text.parse().unwrap()),
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 
@@ -172,6 +171,7 @@ pub fn reduced(bytes: u64, blocks: Vec<ReplicatedBlock>) -> Outcome {
         },
         blocks,
         counters: Counters::from([(counters::REDUCE_OUTPUT_BYTES.to_owned(), bytes)]),
+        skipped: Vec::new(),
     }
 }
 

@@ -232,6 +232,7 @@ impl Runner {
             "mapped" => finish(Outcome::Mapped {
                 segments: sizes(words.at(3)),
                 counters: build::counters(words.option("records", 1)),
+                skipped: Vec::new(),
             }),
             "reduced" => finish(build::reduced(
                 words.option("bytes", 10),

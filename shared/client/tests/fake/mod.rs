@@ -235,11 +235,7 @@ pub fn spec() -> JobSpec {
         }],
         format: InputFormat::Text,
         split_bytes: 1,
-        steps: vec![StepSpec {
-            program: "word-count".to_owned(),
-            parameters: Default::default(),
-            reducers: 1,
-        }],
+        steps: vec![StepSpec::once("word-count", 1)],
         output: OutputLocation::Directory {
             path: "/out".to_owned(),
             display: "out".to_owned(),
@@ -250,6 +246,9 @@ pub fn spec() -> JobSpec {
         policy: Policy::Locality,
         attempts_max: 4,
         timeout_ms: None,
+        speculation: true,
+        skipped_max: 0,
+        side_files: Vec::new(),
     }
 }
 

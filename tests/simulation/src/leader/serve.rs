@@ -408,8 +408,7 @@ fn locate(state: &State, worker: WorkerEpoch, reducer: AttemptId) -> Response {
             maps,
             locations: vivat_core::locations(state, reducer.task.round, reducer.task.index),
         },
-        Some(Work::Plan { .. } | Work::Map { .. } | Work::Commit { .. }) | None => {
-            Response::Refused(Rejection::StaleAttempt { attempt: reducer })
-        }
+        Some(Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. })
+        | None => Response::Refused(Rejection::StaleAttempt { attempt: reducer }),
     }
 }

@@ -108,6 +108,7 @@ impl Oracle {
             Outcome::Planned { .. }
             | Outcome::Mapped { .. }
             | Outcome::Reduced { .. }
+            | Outcome::Closed { .. }
             | Outcome::Committed => account.accepted += 1,
         }
         // What was handed back is no trouble: nothing was done, nothing lost.

@@ -261,6 +261,7 @@ impl Oracle {
             | FailureCause::OutputUnwritable { .. }
             | FailureCause::Panicked { .. }
             | FailureCause::DiskFull { .. }
+            | FailureCause::TooManySkipped { .. }
             | FailureCause::Internal { .. } => false,
         };
         self.ensure(just, "L1", || {

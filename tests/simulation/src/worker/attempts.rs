@@ -139,12 +139,22 @@ impl World {
                 let segments = jobs::segments(attempt.task.index, reducers);
                 self.machines[at].disk.insert(attempt, segments.clone());
                 let counters = jobs::map_counters(attempt.task.index);
-                let outcome = Outcome::Mapped { segments, counters };
+                let outcome = Outcome::Mapped {
+                    segments,
+                    counters,
+                    skipped: Vec::new(),
+                };
                 self.finish(at, attempt, outcome);
             }
             Work::Reduce { output, .. } => {
                 let outcome = self.reduced(at, attempt, output);
                 self.finish(at, attempt, outcome);
+            }
+            Work::Close { .. } => {
+                let cause = FailureCause::Internal {
+                    detail: "modelled workers close no rounds".to_owned(),
+                };
+                self.finish(at, attempt, failed(cause));
             }
             Work::Commit { parts, .. } => {
                 self.oracle.published(attempt.job(), &parts);
@@ -177,8 +187,10 @@ impl World {
             return;
         };
         let dataset = match &held.assignment.work {
-            Work::Plan { datasets } => datasets.first().copied(),
-            Work::Map { .. } | Work::Reduce { .. } | Work::Commit { .. } => None,
+            Work::Plan { datasets, .. } => datasets.first().copied(),
+            Work::Map { .. } | Work::Reduce { .. } | Work::Close { .. } | Work::Commit { .. } => {
+                None
+            }
         };
         let chunks = jobs::plan(&held.spec, dataset);
         let Some(content) = chunks.get(chunk as usize).cloned() else {

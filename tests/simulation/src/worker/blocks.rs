@@ -94,6 +94,7 @@ impl World {
             output: part,
             blocks: blocks.into_iter().collect(),
             counters: jobs::reduce_counters(partition),
+            skipped: Vec::new(),
         }
     }
 }
