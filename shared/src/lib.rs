@@ -13,4 +13,5 @@ pub mod limits;
 pub mod plan;
 pub mod shown;
 pub mod size_code;
+pub mod timeline;
 pub mod view;

@@ -308,10 +308,13 @@ impl From<DataCommand> for Command {
 /// A task for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The task; must be idle.
+    /// The task; must be idle, unless this is a backup.
     pub task: TaskId,
     /// The worker; its epoch must be current.
     pub worker: WorkerEpoch,
+    /// A second attempt beside one that runs: the task must have exactly one, on
+    /// another worker.
+    pub backup: bool,
 }
 
 /// The answer to one command.

@@ -25,6 +25,6 @@ pub use age::AgeClock;
 pub use apply::apply;
 pub use duties::{Duties, job_has_ended};
 pub use query::{Reconciliation, assignment, job_spec, location, locations, reconcile};
-pub use scheduler::{LivenessView, WorkerLiveness, schedule};
+pub use scheduler::{AttemptLiveness, LivenessView, WorkerLiveness, backups, schedule};
 pub use snapshot::SnapshotError;
 pub use state::{HashPoint, State};

@@ -54,3 +54,19 @@ pub const VALUES_MAX: usize = 100_000;
 pub const VALUES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Writes of values whose answers are kept for a writer that repeats itself.
 pub const VALUE_ANSWERS_MAX: usize = 4_096;
+/// The number of a task's last attempt from which on it gets no backup: what hands
+/// backups back again and again must not use up a task's numbers.
+pub const BACKUP_NUMBER_MAX: u16 = 64;
+/// Milliseconds that an attempt is left alone before anybody thinks of a backup:
+/// longer than workers hold work for and than a leader's death takes.
+pub const BACKUP_AGE_MIN_MS: u64 = 5_000;
+/// How many times the median of a round's accepted attempts an attempt must still
+/// need, by its own rate, to get a backup: it would need the median.
+pub const BACKUP_MEDIANS: u64 = 2;
+/// Of a hundred slots, those that may run backups at once; at least one in all.
+pub const BACKUP_SLOTS_PERCENT: u64 = 10;
+/// Attempts of rounds that are over whose times are kept, in all, the newest: 24
+/// bytes each in the memory of every master.
+pub const TIMELINE_ROWS_MAX: u32 = 200_000;
+/// Attempts of one round that came to nothing whose times are kept, the first.
+pub const MISHAPS_MAX: usize = 1_000;

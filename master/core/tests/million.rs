@@ -118,6 +118,7 @@ fn grant(state: &mut State, worker: WorkerEpoch, tasks: &[AttemptId]) {
         .map(|attempt| Grant {
             task: attempt.task,
             worker,
+            backup: false,
         })
         .collect();
     let applied = propose(state, vec![Command::AssignAttempts { term: 1, grants }]);

@@ -95,6 +95,7 @@ fn grant(text: &str, number: u32) -> Command {
         grants: vec![Grant {
             task,
             worker: worker(number),
+            backup: false,
         }],
     }
 }

@@ -1,12 +1,14 @@
 //! `AssignAttempts`: each grant is verified on its own, so a scheduler that saw
-//! an older state wastes a proposal and breaks nothing (mistake 8).
+//! an older state wastes a proposal and breaks nothing (mistake 8). A backup is a
+//! second attempt of a running map or reduce, and is verified to be one: the first
+//! accepted outcome wins (S2), and the other attempt is revoked with it.
 
 use vivat_shared::ids::{AttemptId, TaskId, TaskKind};
 
 use super::Context;
 use crate::command::{Event, Grant, Rejection, Reply};
 use crate::scheduler;
-use crate::state::{Job, State, TaskState, Worker};
+use crate::state::{Job, State, TaskState, TaskTable, Worker};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -21,22 +23,31 @@ pub(super) fn apply(
 }
 
 fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejection> {
-    let Grant { task, worker } = grant;
+    let Grant {
+        task,
+        worker,
+        backup,
+    } = grant;
     verify(context.state, grant)?;
     let (now_ms, age_ms) = (context.state.now_ms, context.state.age_ms);
     let id = task.round.job;
     let local = is_local(context.state, grant);
     let job = context.state.job_mut(id).ok_or(Rejection::UnknownJob(id))?;
+    let at_ms = job.since_submission_ms(age_ms);
     let active = job.active_mut().ok_or(Rejection::JobEnded(id))?;
     let table = active
         .table_mut(task)
         .ok_or(Rejection::NotGrantable(task))?;
-    let rerun = table.was_completed(task.index);
-    let number = table
-        .grant(task.index, worker)
-        .ok_or(Rejection::NotGrantable(task))?;
+    // A backup of a rerun is not another rerun.
+    let rerun = table.was_completed(task.index) && !backup;
+    let number = if backup {
+        table.grant_backup(task.index, worker, at_ms)
+    } else {
+        table.grant(task.index, worker, at_ms)
+    };
+    let number = number.ok_or(Rejection::NotGrantable(task))?;
     active.running += 1;
-    if local {
+    if local && !backup {
         active.local_age_ms = age_ms;
     }
     job.counts.started += 1;
@@ -67,15 +78,19 @@ fn is_local(state: &State, grant: Grant) -> bool {
 }
 
 fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {
-    let Grant { task, worker } = grant;
+    let Grant { task, worker, .. } = grant;
     let holder = state.check_worker(worker)?;
     let id = task.round.job;
     let job = state.job(id).ok_or(Rejection::UnknownJob(id))?;
     let active = job.active().ok_or(Rejection::JobEnded(id))?;
-    let idle = active.wants(task.kind)
-        && active
-            .table(task)
-            .is_some_and(|table| is_grantable(table.state(task.index)));
+    let takes = |table: &TaskTable| {
+        if grant.backup {
+            may_have_backup(job, table, grant)
+        } else {
+            is_grantable(table.state(task.index))
+        }
+    };
+    let idle = active.wants(task.kind) && active.table(task).is_some_and(takes);
     let fetchable = task.kind != TaskKind::Reduce || active.round().may_fetch();
     if !idle || !fetchable || !may_hold(job, task, holder) {
         return Err(Rejection::NotGrantable(task));
@@ -93,6 +108,12 @@ fn verify(state: &State, grant: Grant) -> Result<(), Rejection> {
 /// proposed twice grants everything twice: mistake 8.
 fn is_grantable(state: Option<TaskState>) -> bool {
     state == Some(TaskState::Idle) || cfg!(vivat_seeded_bug = "unverified-grant")
+}
+
+/// Whether a second attempt is allowed, and there is exactly one, elsewhere.
+fn may_have_backup(job: &Job, table: &TaskTable, grant: Grant) -> bool {
+    let Grant { task, worker, .. } = grant;
+    job.spec.speculation && !task.kind.is_control() && table.takes_backup(task.index, worker)
 }
 
 /// Whether the worker takes new work, and sees the job's paths.

@@ -8,6 +8,7 @@ use vivat_shared::dataset::{ReplicatedBlock, output_block};
 use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch};
 use vivat_shared::limits::{OUTPUT_BLOCKS_MAX, OUTPUT_TAIL_BYTES_MAX, REPLICAS_MAX};
 use vivat_shared::size_code::SizeCode;
+use vivat_shared::timeline::AttemptEnd;
 
 use super::Context;
 use super::append_blocks::known_holders;
@@ -330,7 +331,7 @@ fn fail(
     worker: WorkerEpoch,
     failure: &AttemptFailure,
 ) {
-    let idle = release(context.state, attempt, worker);
+    let idle = release(context.state, attempt, worker, Some(AttemptEnd::Failed));
     context.events.push(Event::AttemptFinished {
         attempt,
         worker,
@@ -374,8 +375,13 @@ fn tail(text: &str) -> &str {
 
 /// Ends an attempt without a result and without blame. Returns whether its task
 /// is idle now.
-fn give_up(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) -> bool {
-    let idle = release(context.state, attempt, worker);
+fn give_up(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    end: Option<AttemptEnd>,
+) -> bool {
+    let idle = release(context.state, attempt, worker, end);
     context.events.push(Event::AttemptFinished {
         attempt,
         worker,
@@ -389,7 +395,7 @@ fn give_up(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) -
 /// jobs. What bounds it is the attempt's number: a task without another one
 /// could never be granted again (L1).
 fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
-    let idle = give_up(context, attempt, worker);
+    let idle = give_up(context, attempt, worker, None);
     if let Some(job) = context.state.job_mut(attempt.job()) {
         job.counts.started -= 1;
     }
@@ -411,7 +417,7 @@ fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch)
 
 /// Stopped while it ran: costs no retry, but is bounded like a loss.
 fn stop(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
-    let idle = give_up(context, attempt, worker);
+    let idle = give_up(context, attempt, worker, Some(AttemptEnd::Killed));
     if let Some(job) = context.state.job_mut(attempt.job()) {
         job.counts.killed += 1;
     }

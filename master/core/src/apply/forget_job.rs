@@ -16,6 +16,7 @@ pub(super) fn apply(context: &mut Context<'_>, job: JobId) -> Result<Reply, Reje
         state.keys.remove(&forgotten.key);
         state.spec_bytes -= u64::from(forgotten.spec_bytes);
     }
+    state.timeline.forget(job);
     // The oldest is forgotten first, so this looks at the front.
     if let Some(position) = state.ended.iter().position(|ended| *ended == job) {
         state.ended.remove(position);

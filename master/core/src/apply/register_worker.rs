@@ -47,6 +47,7 @@ pub(super) fn apply(
         registered_age_ms: state.age_ms,
         drained_by_age_ms: None,
         running: BTreeSet::new(),
+        pace: state.worker(id).map(|old| old.pace).unwrap_or_default(),
     };
     let current = worker.current();
     state.uids.insert(Arc::from(info.uid.as_str()), id);

@@ -3,7 +3,7 @@
 use vivat_shared::limits::{COUNTERS_MAX, CRASHES_MAX, LOSSES_MAX};
 
 use super::{Violation, ensure};
-use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX, WORKERS_LOST_MAX};
+use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX, TIMELINE_ROWS_MAX, WORKERS_LOST_MAX};
 use crate::state::{Job, State, TaskTable};
 
 pub(super) fn check(state: &State) -> Vec<Violation> {
@@ -16,10 +16,14 @@ pub(super) fn check(state: &State) -> Vec<Violation> {
     let specs = ensure(state.spec_bytes <= SPEC_BYTES_MAX, "L8", || {
         format!("{} bytes of specifications", state.spec_bytes)
     });
+    let rows = ensure(state.timeline.rows() <= TIMELINE_ROWS_MAX, "L8", || {
+        format!("{} rows of timelines", state.timeline.rows())
+    });
     let tasks = state.jobs().filter_map(check_job);
     jobs.into_iter()
         .chain(lost)
         .chain(specs)
+        .chain(rows)
         .chain(tasks)
         .collect()
 }

@@ -375,6 +375,7 @@ impl<'a> Desk<'a> {
         self.grants.push(Grant {
             task: want.task,
             worker,
+            backup: false,
         });
         true
     }

@@ -5,17 +5,19 @@
 //! priority first, then the one with the fewest granted attempts, then the
 //! oldest; each turn places one task. Only workers whose pull waits are given
 //! anything, and never so much at once that a slow worker could hold up the end
-//! of a round.
+//! of a round. When nothing is left to place, [`backups`] looks for stragglers.
 
+mod backup;
 mod desk;
 mod locality;
 
 use std::collections::BTreeMap;
 
-use vivat_shared::ids::{Epoch, WorkerId};
+use vivat_shared::ids::{AttemptId, Epoch, WorkerId};
 
 use crate::command::Grant;
 use crate::state::{Lane, State, Worker};
+pub use backup::backups;
 use desk::Desk;
 pub(crate) use locality::holders;
 
@@ -24,6 +26,46 @@ pub(crate) use locality::holders;
 pub struct LivenessView {
     /// Workers whose lease holds.
     pub workers: BTreeMap<WorkerId, WorkerLiveness>,
+    /// Attempts that their workers said are in a slot.
+    pub attempts: BTreeMap<AttemptId, AttemptLiveness>,
+    /// The cluster's age since which it is looked: a leader's opening.
+    pub since_age_ms: u64,
+}
+
+/// How far an attempt in a slot is. Ages are the cluster's, see [`crate::age`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptLiveness {
+    /// When it was first seen.
+    pub since_age_ms: u64,
+    /// Bytes done then.
+    pub bytes_at_first: u64,
+    /// Bytes done by its worker's last word.
+    pub bytes: u64,
+    /// When they were last seen to be more than before.
+    pub moved_age_ms: u64,
+}
+
+impl AttemptLiveness {
+    /// Seen for the first time.
+    #[must_use]
+    pub fn first(age_ms: u64, bytes: u64) -> Self {
+        Self {
+            since_age_ms: age_ms,
+            bytes_at_first: bytes,
+            bytes,
+            moved_age_ms: age_ms,
+        }
+    }
+
+    /// Seen again.
+    #[must_use]
+    pub fn then(mut self, age_ms: u64, bytes: u64) -> Self {
+        if bytes > self.bytes {
+            self.bytes = bytes;
+            self.moved_age_ms = age_ms;
+        }
+        self
+    }
 }
 
 /// One worker whose lease holds.
@@ -58,6 +100,7 @@ impl LivenessView {
                 .filter(|worker| worker.is_registered())
                 .map(|worker| (worker.id, idle(worker)))
                 .collect(),
+            ..Self::default()
         }
     }
 

@@ -25,6 +25,7 @@ use vivat_shared::view::{AttemptCounts, JobState, TaskCounts};
 
 use super::round::Round;
 use super::tasks::TaskTable;
+use super::timeline::Span;
 
 /// What an active job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub struct Active {
     pub output: Option<DatasetOutput>,
     /// Granted attempts.
     pub running: u32,
+    /// Attempts of the current round that came to nothing, the first of them.
+    pub(crate) mishaps: Vec<Span>,
     /// The cluster's age when a map last went to a worker that has its block, or
     /// when the maps began.
     pub local_age_ms: u64,
@@ -187,6 +190,7 @@ impl Active {
             commit: TaskTable::new(1),
             output: None,
             running: 0,
+            mishaps: Vec::new(),
             local_age_ms: 0,
         }
     }
@@ -338,6 +342,13 @@ impl Job {
     pub fn deadline_age_ms(&self) -> Option<u64> {
         let timeout_ms = self.spec.timeout_ms?;
         Some(self.submitted_age_ms.saturating_add(timeout_ms))
+    }
+
+    /// Milliseconds of the cluster's age since its submission; 49 days and more are
+    /// as many as fit.
+    #[must_use]
+    pub fn since_submission_ms(&self, age_ms: u64) -> u32 {
+        u32::try_from(age_ms.saturating_sub(self.submitted_age_ms)).unwrap_or(u32::MAX)
     }
 
     /// Adds an accepted attempt's counters; names beyond the bounds are dropped.

@@ -11,8 +11,11 @@ mod dataset;
 mod directory;
 mod idle;
 pub mod job;
+mod pace;
 mod round;
 mod tasks;
+pub(crate) mod timeline;
+mod times;
 mod value;
 mod worker;
 
@@ -26,8 +29,8 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use dataset::{BlockRow, BlockTable, Dataset, FileList, Sealed};
 pub use directory::Directory;
 pub use job::{Active, DatasetOutput, Ended, Job, JobEnd, Phase, Stage};
+pub use pace::Pace;
 pub use round::{Plan, PlanDraft, Round, Suspicion};
-pub(crate) use tasks::Completion;
 pub use tasks::{Fate, Running, TaskState, TaskTable};
 pub(crate) use value::charge;
 pub use value::{Value, Values};
@@ -88,6 +91,7 @@ pub struct State {
     pub(crate) workers: BTreeMap<WorkerId, Arc<Worker>>,
     pub(crate) directory: Directory,
     pub(crate) values: Values,
+    pub(crate) timeline: timeline::Timeline,
     // Indexes.
     #[cfg_attr(vivat_seeded_bug = "forgotten-keys", serde(skip))]
     pub(crate) keys: BTreeMap<Arc<str>, JobId>,

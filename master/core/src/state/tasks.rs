@@ -21,6 +21,8 @@ use vivat_shared::view::TaskCounts;
 
 use super::column::ByteColumn;
 use super::idle::IdleSet;
+use super::times::Times;
+use crate::limits::BACKUP_NUMBER_MAX;
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +81,6 @@ struct Misfortune {
     fate: Fate,
 }
 
-/// How a completed attempt changed its task.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Completion {
-    /// Never before: its counters are to be summed.
-    pub first: bool,
-    /// The attempt that ran beside it, if any.
-    pub other: Option<Running>,
-}
-
 /// Tasks of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TaskTable {
@@ -107,6 +100,7 @@ pub struct TaskTable {
     misfortunes: BTreeMap<u32, Vec<Misfortune>>,
     idle: IdleSet,
     completed: u32,
+    times: Times,
 }
 
 impl TaskTable {
@@ -122,6 +116,7 @@ impl TaskTable {
             accepted: vec![0; columns],
             holder: vec![0; columns],
             idle: IdleSet::all(len),
+            times: Times::new(columns),
             ..Self::default()
         }
     }
@@ -268,7 +263,8 @@ impl TaskTable {
     }
 
     /// Idle -> Running. None when the task is not idle or its numbers are used up.
-    pub(crate) fn grant(&mut self, index: u32, worker: WorkerEpoch) -> Option<u16> {
+    /// Times are in milliseconds since the job's submission.
+    pub(crate) fn grant(&mut self, index: u32, worker: WorkerEpoch, at_ms: u32) -> Option<u16> {
         if self.state(index)? != TaskState::Idle && !cfg!(vivat_seeded_bug = "unverified-grant") {
             return None;
         }
@@ -278,7 +274,53 @@ impl TaskTable {
         self.status[at] = (self.status[at] & COUNTED) | RUNNING;
         self.idle.remove(index);
         self.running.insert(index, vec![Running { number, worker }]);
+        self.times.grant(index, number, at_ms);
         Some(number)
+    }
+
+    /// Whether a task could have a second attempt, on this worker.
+    pub(crate) fn takes_backup(&self, index: u32, worker: WorkerEpoch) -> bool {
+        match self.live(index) {
+            [only] => {
+                only.worker.worker != worker.worker && self.granted(index) < BACKUP_NUMBER_MAX
+            }
+            _ => false,
+        }
+    }
+
+    /// Running{1} -> Running{2}. None when the task does not take it.
+    pub(crate) fn grant_backup(
+        &mut self,
+        index: u32,
+        worker: WorkerEpoch,
+        at_ms: u32,
+    ) -> Option<u16> {
+        if !self.takes_backup(index, worker) {
+            return None;
+        }
+        let number = self.granted(index).checked_add(1)?;
+        self.granted[index as usize] = number;
+        let beside = self.running.get_mut(&index)?;
+        beside.push(Running { number, worker });
+        self.times.grant(index, number, at_ms);
+        Some(number)
+    }
+
+    /// When a granted attempt began.
+    #[must_use]
+    pub fn granted_at_ms(&self, index: u32, number: u16) -> Option<u32> {
+        self.times.granted_at(index, number)
+    }
+
+    /// The accepted attempt of a completed task, and when it began and ended.
+    pub(crate) fn accepted_times(&self, index: u32) -> Option<(Running, u32, u32)> {
+        let (began, ended) = self.times.of(index)?;
+        Some((self.accepted(index)?, began, ended))
+    }
+
+    /// What half of the accepted attempts took at most, in milliseconds.
+    pub(crate) fn median_ms(&self) -> Option<u64> {
+        self.times.median_ms()
     }
 
     /// Takes a granted attempt away; true when the task is idle now.
@@ -287,6 +329,7 @@ impl TaskTable {
             return false;
         };
         attempts.retain(|running| running.number != number);
+        self.times.release(index, number);
         if !attempts.is_empty() {
             return false;
         }
@@ -296,9 +339,20 @@ impl TaskTable {
         true
     }
 
-    /// Running -> Completed by a granted attempt.
-    pub(crate) fn complete(&mut self, index: u32, running: Running) -> Completion {
-        let attempts = self.running.remove(&index).unwrap_or_default();
+    /// The other granted attempt of a task.
+    pub(crate) fn beside(&self, index: u32, number: u16) -> Option<Running> {
+        let mut live = self.live(index).iter().copied();
+        live.find(|other| other.number != number)
+    }
+
+    /// Running -> Completed by the only granted attempt. True when it never was
+    /// before: its counters are to be summed.
+    pub(crate) fn complete(&mut self, index: u32, running: Running, at_ms: u32) -> bool {
+        let other = self.beside(index, running.number);
+        self.running.remove(&index);
+        if cfg!(vivat_seeded_bug = "both-win") {
+            self.running.extend(other.map(|other| (index, vec![other])));
+        }
         let at = index as usize;
         let first = self.status[at] & COUNTED == 0;
         self.status[at] = COMPLETED | COUNTED;
@@ -306,10 +360,8 @@ impl TaskTable {
         self.holder[at] = self.holder_index(running.worker);
         self.misfortunes.remove(&index);
         self.completed += 1;
-        Completion {
-            first,
-            other: attempts.into_iter().find(|other| *other != running),
-        }
+        self.times.accept(index, running.number, at_ms);
+        first
     }
 
     fn holder_index(&mut self, worker: WorkerEpoch) -> u32 {
@@ -402,7 +454,7 @@ impl TaskTable {
             + self.accepted.capacity() * 2
             + self.holder.capacity() * 4;
         let sparse = (self.running.len() + self.misfortunes.len() + self.holders.len()) * 96;
-        (columns + sparse) as u64
+        (columns + sparse + self.times.memory_bytes()) as u64
     }
 }
 

@@ -7,6 +7,7 @@ use vivat_shared::ids::{AttemptId, Epoch, WorkerEpoch, WorkerId};
 use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
 
 use super::job::Job;
+use super::pace::Pace;
 use crate::command::WorkerInfo;
 use crate::limits::EARLY_REDUCES_PER_SLOT;
 
@@ -44,6 +45,8 @@ pub struct Worker {
     pub drained_by_age_ms: Option<u64>,
     /// What is granted to it: an index over the jobs' tables.
     pub running: BTreeSet<AttemptId>,
+    /// How fast it was.
+    pub pace: Pace,
 }
 
 impl Worker {

@@ -1,6 +1,7 @@
 //! What people and scripts see. Reads only; what it cannot know (the age of a
 //! heartbeat) the leader fills in.
 
+mod timeline;
 mod waiting;
 
 use vivat_shared::ids::JobId;
@@ -9,6 +10,7 @@ use vivat_shared::view::{JobState, JobView, TaskCounts, WorkerState, WorkerView}
 use crate::scheduler::LivenessView;
 use crate::state::{Active, Ended, Job, JobEnd, Phase, Presence, Stage, State, Worker};
 
+pub use timeline::timeline;
 pub use waiting::{explain, wait_reason};
 
 /// One job; none when it is unknown or forgotten.
@@ -129,8 +131,8 @@ fn ended_progress(ended: &Ended) -> Progress {
     }
 }
 
-/// All workers that are remembered. `last_heartbeat_ms` is none and `score` 0:
-/// they are the leader's to fill.
+/// All workers that are remembered. `last_heartbeat_ms` is none:
+/// it is the leader's to fill.
 #[must_use]
 pub fn workers(state: &State) -> Vec<WorkerView> {
     state.workers().map(worker_view).collect()
@@ -151,7 +153,7 @@ fn worker_view(worker: &Worker) -> WorkerView {
         slots: worker.info.slots,
         busy: worker.held(),
         last_heartbeat_ms: None,
-        score: 0,
+        score: worker.pace.score(),
         labels: worker.info.labels.clone(),
         reason,
     }

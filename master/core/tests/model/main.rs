@@ -86,6 +86,8 @@ fn random_sequences_reach_every_kind_of_event_and_every_end() {
         "attempt finished",
         "attempt granted",
         "attempt revoked",
+        "backup granted",
+        "backup race decided",
         "dataset changed",
         "dataset gone",
         "dataset in use",

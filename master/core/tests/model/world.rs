@@ -104,6 +104,14 @@ impl World {
             {
                 self.seen.insert("map completed again");
             }
+            if let Event::AttemptRevoked { attempt, .. } = event
+                && applied
+                    .events
+                    .iter()
+                    .any(|other| won_instead(other, *attempt))
+            {
+                self.seen.insert("backup race decided");
+            }
             if let Event::JobEnded { job } = event {
                 let end = self.first.job(*job).map(Job::state);
                 self.seen.insert(match end.unwrap() {
@@ -240,6 +248,9 @@ impl World {
         if dice[1].is_multiple_of(4) {
             options.insert("timeout", "300");
         }
+        if dice[2].is_multiple_of(4) {
+            options.insert("speculation", "off");
+        }
         options.insert(
             "attempts",
             if dice[2].is_multiple_of(2) { "2" } else { "4" },
@@ -276,9 +287,26 @@ impl World {
         let wants = |worker: WorkerId| u32::from(dice[worker.0 as usize % 4] % 4);
         let grants = self.grants(&wants, usize::from(dice[3] % 12));
         self.assign(grants);
+        self.back_up();
+    }
+
+    /// What the scheduler would back up if everything granted hung for an hour.
+    fn back_up(&mut self) {
+        let liveness = self.liveness(&|_| 4);
+        let later_ms = self.now_ms + 3_600_000;
+        let backups = vivat_core::backups(&self.first, &liveness, later_ms);
+        if !backups.is_empty() {
+            self.seen.insert("backup granted");
+        }
+        self.assign(backups);
     }
 
     fn grants(&self, wants: &dyn Fn(WorkerId) -> u32, limit: usize) -> Vec<Grant> {
+        let liveness = self.liveness(wants);
+        vivat_core::schedule(&self.first, &liveness, self.now_ms, limit)
+    }
+
+    fn liveness(&self, wants: &dyn Fn(WorkerId) -> u32) -> LivenessView {
         let workers = self.first.workers().filter(|worker| worker.is_registered());
         let seen = workers.map(|worker| {
             let busy = worker.running.iter().any(|id| id.task.kind.is_control());
@@ -290,10 +318,10 @@ impl World {
             };
             (worker.id, seen)
         });
-        let liveness = LivenessView {
+        LivenessView {
             workers: seen.collect(),
-        };
-        vivat_core::schedule(&self.first, &liveness, self.now_ms, limit)
+            ..LivenessView::default()
+        }
     }
 
     fn assign(&mut self, grants: Vec<Grant>) {
@@ -339,7 +367,11 @@ impl World {
         let worker = self.some_worker(dice);
         let reply = self.one(Command::AssignAttempts {
             term,
-            grants: vec![Grant { task, worker }],
+            grants: vec![Grant {
+                task,
+                worker,
+                backup: dice[1].is_multiple_of(2),
+            }],
         });
         if let Reply::Assigned(answers) = reply {
             for attempt in answers.into_iter().flatten() {
@@ -573,6 +605,18 @@ fn kind_of(event: &Event) -> &'static str {
         Event::SegmentsLost { .. } => "segments lost",
         Event::SegmentSuspected { .. } => "segment suspected",
         Event::DatasetChanged { .. } => "dataset changed",
+    }
+}
+
+/// Whether another attempt of the same task was accepted.
+fn won_instead(event: &Event, loser: AttemptId) -> bool {
+    match event {
+        Event::AttemptFinished {
+            attempt,
+            accepted: true,
+            ..
+        } => attempt.task == loser.task && *attempt != loser,
+        _ => false,
     }
 }
 

@@ -45,7 +45,8 @@ fn output(options: &Options<'_>) -> OutputLocation {
 }
 
 /// A specification: `reducers`, `priority`, `attempts`, `timeout`, `host`,
-/// `output-host`, `steps`, `policy`, `inputs` (with commas), `dataset`, `overwrite`.
+/// `output-host`, `steps`, `policy`, `inputs` (with commas), `dataset`, `overwrite`,
+/// `speculation`.
 pub fn spec(options: &Options<'_>) -> JobSpec {
     let step = StepSpec::once("word-count", number(options, "reducers", 2));
     let host = options.get("host");
@@ -71,7 +72,7 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
         policy: number(options, "policy", Policy::Locality),
         attempts_max: number(options, "attempts", 4),
         timeout_ms: options.get("timeout").map(|text| text.parse().unwrap()),
-        speculation: true,
+        speculation: options.get("speculation") != Some(&"off"),
         skipped_max: 0,
         side_files: Vec::new(),
     }

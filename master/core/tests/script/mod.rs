@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use vivat_core::command::{Command, Grant, HeldSegments, LeaderRecord, Proposal};
-use vivat_core::{LivenessView, State, WorkerLiveness};
+use vivat_core::{AttemptLiveness, LivenessView, State, WorkerLiveness};
 use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk};
 use vivat_shared::ids::{
     AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId, WorkerEpoch, WorkerId,
@@ -198,13 +198,14 @@ impl Runner {
                 draining: words.at(2) == "on",
                 deadline_ms: None,
             },
-            "assign" => Command::AssignAttempts {
+            "assign" | "back-up" => Command::AssignAttempts {
                 term,
                 grants: words.positional[2..]
                     .iter()
                     .map(|text| Grant {
                         task: task(text),
                         worker: self.worker(words.at(1)),
+                        backup: words.at(0) == "back-up",
                     })
                     .collect(),
             },
@@ -324,6 +325,17 @@ impl Runner {
                 let grants = vivat_core::schedule(state, &self.liveness(words), self.age_ms, limit);
                 render::grants(&grants)
             }
+            "backups" => {
+                let seen = self.liveness(words);
+                render::grants(&vivat_core::backups(state, &seen, self.age_ms))
+            }
+            "timeline" => {
+                let from = words.option("from", 0);
+                let limit = words.option("limit", 100);
+                let page = vivat_core::view::timeline(state, words.parse(1), from, limit);
+                page.map_or_else(String::new, |(spans, more)| render::spans(&spans, more))
+            }
+            "scores" => render::scores(state),
             "duties" => render::duties(&vivat_core::duties::due(state, self.age_ms)),
             "reconcile" => {
                 let held: Vec<AttemptId> = words.positional[2..]
@@ -354,11 +366,15 @@ impl Runner {
     }
 
     /// `worker-1=2` wants two; `worker-1=2c` has its control slot free, too;
-    /// `worker-1=new` has not pulled yet.
+    /// `worker-1=new` has not pulled yet. `job-1.0.0.map-0.1=SINCE:FIRST:BYTES:MOVED`
+    /// runs. `watched=AGE`: the leader looks since then.
     fn liveness(&self, words: &Words<'_>) -> LivenessView {
-        let workers = words.options.iter().filter(|(name, _)| **name != "limit");
+        let of = |start: &'static str| {
+            let options = words.options.iter();
+            options.filter(move |(name, _)| name.starts_with(start))
+        };
         LivenessView {
-            workers: workers
+            workers: of("worker-")
                 .map(|(name, value)| {
                     let worker = self.worker(name);
                     let pulled = **value != *"new";
@@ -375,6 +391,23 @@ impl Runner {
                     (worker.worker, seen)
                 })
                 .collect(),
+            attempts: of("job-")
+                .map(|(name, value)| {
+                    let numbers: Vec<u64> =
+                        value.split(':').map(|part| words.value(part)).collect();
+                    let [since_age_ms, bytes_at_first, bytes, moved_age_ms] = numbers[..] else {
+                        panic!("four numbers are needed: {value}");
+                    };
+                    let seen = AttemptLiveness {
+                        since_age_ms,
+                        bytes_at_first,
+                        bytes,
+                        moved_age_ms,
+                    };
+                    (words.value(name), seen)
+                })
+                .collect(),
+            since_age_ms: words.option("watched", 0),
         }
     }
 }

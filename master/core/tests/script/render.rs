@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use vivat_core::command::{Event, Grant, Reply};
 use vivat_core::{Duties, Reconciliation, State};
 use vivat_shared::attempt::SegmentLocation;
+use vivat_shared::timeline::{AttemptEnd, AttemptSpan};
 use vivat_shared::view::{JobView, TaskCounts};
 
 pub fn reply(reply: &Reply) -> String {
@@ -96,10 +97,31 @@ pub fn job(job: &JobView) -> String {
     text
 }
 
+pub fn spans(spans: &[AttemptSpan], more: bool) -> String {
+    let mut text = String::new();
+    for span in spans {
+        let end = span.end.map_or("runs", AttemptEnd::word);
+        let until = span.ended_ms.map_or(String::new(), |at| at.to_string());
+        let (attempt, worker) = (span.attempt, span.worker);
+        writeln!(text, "{attempt} {worker} {}..{until} {end}", span.began_ms).unwrap();
+    }
+    if more {
+        text.push_str("and more\n");
+    }
+    text
+}
+
+pub fn scores(state: &State) -> String {
+    let workers = vivat_core::view::workers(state).into_iter();
+    let lines = workers.map(|worker| format!("{} {}", worker.worker_id, worker.score));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 pub fn grants(grants: &[Grant]) -> String {
-    let lines = grants
-        .iter()
-        .map(|grant| format!("{} to {}", grant.task, grant.worker));
+    let lines = grants.iter().map(|grant| {
+        let what = if grant.backup { "backed up at" } else { "to" };
+        format!("{} {what} {}", grant.task, grant.worker)
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 

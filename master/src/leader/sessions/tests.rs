@@ -55,10 +55,12 @@ fn room_that_a_proposal_fills_is_not_seen_until_it_was_answered() {
         Grant {
             task: task(TaskKind::Map, 0),
             worker: worker(1),
+            backup: false,
         },
         Grant {
             task: task(TaskKind::Plan, 0),
             worker: worker(1),
+            backup: false,
         },
     ];
     sessions.granting(&grants);

@@ -4,19 +4,26 @@ use vivat_shared::attempt::Counters;
 use vivat_shared::cause::{FailureCause, InputRange, JobFailure};
 use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch};
 use vivat_shared::limits::LOSSES_MAX;
+use vivat_shared::timeline::AttemptEnd;
 
 use super::end_job;
+use super::history::{note_mishap, note_pace};
 use crate::apply::Context;
 use crate::command::Event;
-use crate::state::{Active, Completion, Fate, Job, JobEnd, Running, State};
+use crate::state::{Active, Fate, Job, JobEnd, Running, State};
 
 /// Takes a granted attempt from its task and its worker; true when the task is
-/// idle now. The caller names the fact, counts it, and tells that it is idle.
+/// idle now. The caller names the fact, counts it, and tells that it is idle. How
+/// it ended is for the timeline: none for one that never began.
 pub(in crate::apply) fn release(
     state: &mut State,
     attempt: AttemptId,
     worker: WorkerEpoch,
+    end: Option<AttemptEnd>,
 ) -> bool {
+    if let Some(end) = end {
+        note_mishap(state, attempt, worker, end);
+    }
     state.unlink(attempt, worker);
     let Some(active) = state.active_mut(attempt.job()) else {
         return false;
@@ -37,7 +44,10 @@ pub(in crate::apply) fn accept(
     worker: WorkerEpoch,
     counters: &Counters,
 ) {
+    note_pace(context.state, attempt, worker);
+    stop_other(context, attempt);
     context.state.unlink(attempt, worker);
+    let age_ms = context.state.age_ms;
     let Some(job) = context.state.job_mut(attempt.job()) else {
         return;
     };
@@ -46,35 +56,36 @@ pub(in crate::apply) fn accept(
         number: attempt.number,
         worker,
     };
-    let completion = job.active_mut().and_then(|active| {
+    let at_ms = job.since_submission_ms(age_ms);
+    let first = job.active_mut().and_then(|active| {
         active.running = active.running.saturating_sub(1);
         let table = active.table_mut(attempt.task)?;
-        Some(table.complete(attempt.task.index, running))
+        Some(table.complete(attempt.task.index, running, at_ms))
     });
     context.events.push(Event::AttemptFinished {
         attempt,
         worker,
         accepted: true,
     });
-    let Some(Completion { first, other }) = completion else {
-        return;
-    };
-    if first {
+    if first == Some(true) {
         job.add_counters(counters);
     }
-    if let Some(other) = other {
-        job.counts.killed += 1;
-        if let Some(active) = job.active_mut() {
-            active.running = active.running.saturating_sub(1);
-        }
+}
+
+/// The first accepted outcome wins (S2): an attempt beside it is revoked.
+fn stop_other(context: &mut Context<'_>, winner: AttemptId) {
+    let task = winner.task;
+    let active = context.state.job(winner.job()).and_then(Job::active);
+    let other = active
+        .and_then(|active| active.table(task))
+        .and_then(|table| table.beside(task.index, winner.number));
+    // Its outcome is taken as well: mistake 9, of two attempts.
+    if let Some(other) = other.filter(|_| !cfg!(vivat_seeded_bug = "both-win")) {
         let attempt = AttemptId {
-            task: attempt.task,
+            task,
             number: other.number,
         };
-        let worker = other.worker;
-        context.state.unlink(attempt, worker);
-        let revoked = Event::AttemptRevoked { attempt, worker };
-        context.events.push(revoked);
+        revoke(context, attempt, other.worker);
     }
 }
 
@@ -85,7 +96,7 @@ pub(in crate::apply) fn revoke(
     attempt: AttemptId,
     worker: WorkerEpoch,
 ) -> bool {
-    let idle = release(context.state, attempt, worker);
+    let idle = release(context.state, attempt, worker, Some(AttemptEnd::Killed));
     if let Some(job) = context.state.job_mut(attempt.job()) {
         job.counts.killed += 1;
     }

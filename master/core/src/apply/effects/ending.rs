@@ -2,17 +2,21 @@
 
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind};
+use vivat_shared::timeline::AttemptEnd;
 use vivat_shared::view::TaskCounts;
 
+use super::history::{keep_rows, note_mishap};
 use super::release_dataset;
 use crate::apply::Context;
 use crate::command::Event;
-use crate::state::{Active, Ended, JobEnd, Stage};
+use crate::state::{Active, Ended, Job, JobEnd, Stage, State};
 
 /// Ends an active job: revokes what it runs and drops its tables. The end is
 /// final, so a job that has ended already stays as it is (S3).
 pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEnd) {
     let now_ms = context.state.now_ms;
+    stop_all(context.state, id);
+    keep_rows(context.state, id);
     let Some(job) = context.state.job_mut(id) else {
         return;
     };
@@ -50,6 +54,14 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     }
     context.events.push(Event::JobChanged { job: id });
     context.events.push(Event::JobEnded { job: id });
+}
+
+/// For the timeline: what runs when a job ends is stopped.
+fn stop_all(state: &mut State, id: JobId) {
+    let live = state.job(id).and_then(Job::active).map(Active::live);
+    for (attempt, worker) in live.into_iter().flatten() {
+        note_mishap(state, attempt, worker, AttemptEnd::Killed);
+    }
 }
 
 /// The job reads nothing any more, and its output is there or never will be.

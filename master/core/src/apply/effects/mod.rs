@@ -3,6 +3,7 @@
 
 mod attempts;
 mod ending;
+mod history;
 mod output;
 mod workers;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 use vivat_shared::limits::CRASHES_MAX;
+use vivat_shared::timeline::AttemptEnd;
 
 use super::{Lost, charge_loss, crash_failure, end_job, lose_map, lose_outputs, release};
 use crate::apply::Context;
@@ -103,7 +104,7 @@ fn lose_attempt(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpo
         // Its job ended because of another attempt of this same worker.
         return;
     }
-    let idle = release(context.state, attempt, worker);
+    let idle = release(context.state, attempt, worker, Some(AttemptEnd::Lost));
     if let Some(job) = context.state.job_mut(attempt.job()) {
         job.counts.lost += 1;
     }
