@@ -90,7 +90,7 @@ fn metrics(cluster: &mut Cluster) {
     println!(
         "  the leader: {} entries, {} commands, {} grants, {} grants refused",
         count("applied_index"),
-        count("commands_proposed_total"),
+        count("commands_total"),
         count("attempts_granted_total"),
         count("grants_refused_total")
     );
