@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use vivat_client::{ClusterView, JobChange, MasterView, NodeView};
-use vivat_shared::view::{JobView, TaskCounts};
+use vivat_shared::view::{JobView, RoundView, TaskCounts};
 
 use crate::failure::cause_code;
 use crate::quantity::TimeSpan;
@@ -66,12 +66,26 @@ pub fn job(job: &JobView) -> Value {
         "map": counts(&job.map),
         "reduce": counts(&job.reduce),
         "attempts": job.attempts,
-        "rounds": [],
+        "rounds": job.rounds.iter().map(round).collect::<Vec<_>>(),
         "counters": job.counters,
         "input_bytes": job.input_bytes,
         "output": job.output,
         "output_path": job.output_path,
         "priority": job.priority,
+    })
+}
+
+/// A round that is over. A metric that is not a number is null.
+fn round(round: &RoundView) -> Value {
+    let metrics = round.metrics.iter();
+    let metrics: serde_json::Map<String, Value> = metrics
+        .map(|(name, metric)| (name.clone(), json!(metric.value())))
+        .collect();
+    json!({
+        "step": round.step,
+        "round": round.round,
+        "seconds": Duration::from_millis(round.elapsed_ms).as_secs_f64(),
+        "metrics": metrics,
     })
 }
 
@@ -83,6 +97,8 @@ pub fn change(change: &JobChange) -> Value {
         "state": change.job.state.word(),
         "reason": change.job.reason,
         "phase": change.job.phase,
+        "step": change.job.step,
+        "round": change.job.round,
         "map": counts(&change.job.map),
         "reduce": counts(&change.job.reduce),
         "leader_id": change.leader_seat,

@@ -57,6 +57,11 @@ pub struct StepFile {
     pub params: BTreeMap<String, ParamFile>,
     /// Partitions of this step.
     pub reducers: Option<u32>,
+    /// What it reads: `job` (the job's input, the first step always) or `previous`
+    /// (what the step before wrote).
+    pub input: Option<String>,
+    /// The most rounds of a program that closes them.
+    pub rounds: Option<u32>,
 }
 
 /// A text, number or truth.

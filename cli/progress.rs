@@ -189,6 +189,9 @@ fn tasks(job: &JobView) -> String {
         "reduce" => format!("reduce {}/{}", job.reduce.completed, job.reduce.total),
         other => other.to_owned(),
     };
+    if !job.state.is_final() {
+        text.insert_str(0, &place(job));
+    }
     let running = match word {
         "map" => job.map.running,
         "reduce" => job.reduce.running + job.map.running,
@@ -204,6 +207,19 @@ fn tasks(job: &JobView) -> String {
         text.push_str(&format!(", {} lost", job.attempts.lost));
     }
     text
+}
+
+/// Step and round, where there are several; people count from 1.
+fn place(job: &JobView) -> String {
+    let mut place = String::new();
+    if job.programs.len() > 1 {
+        place = format!("step {}/{}, ", job.step + 1, job.programs.len());
+    }
+    let repeats = job.round > 0 || job.rounds.iter().any(|round| round.round > 0);
+    if repeats {
+        place.push_str(&format!("round {}, ", job.round + 1));
+    }
+    place
 }
 
 fn bytes_done(change: &JobChange) -> u64 {

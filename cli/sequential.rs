@@ -8,6 +8,7 @@ use vivat_client::host;
 use vivat_programs::OracleInput;
 use vivat_shared::attempt::InputFile;
 use vivat_shared::cause::FailureCause;
+use vivat_shared::job::{StepInput, StepSpec};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -16,11 +17,6 @@ use crate::spec::{self, Draft};
 
 /// Runs it, to standard output or into one part of an output directory.
 pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
-    let [step] = draft.steps.as_slice() else {
-        return Err(Failure::usage("--sequential runs jobs of one step"));
-    };
-    let entry = spec::program(&step.program)?;
-    let parameters = spec::parameters(step)?;
     let mut places = draft.inputs.iter().chain(&draft.output);
     if let Some(place) = places.find(|place| place.kind != PlaceKind::Files) {
         return Err(Failure::usage(format!(
@@ -29,7 +25,11 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
         )));
     }
     let inputs = expand(&draft.inputs)?;
-    let run = |out: &mut dyn Write| (entry.oracle)(&parameters, &inputs, step.reducers, out);
+    let steps = draft.expanded.iter().filter(|step| is_whole(step));
+    let steps: Vec<&StepSpec> = steps.collect();
+    let between = tempfile::tempdir()
+        .map_err(|error| Failure::failed(format!("cannot make a temporary directory: {error}")))?;
+    let run = |out: &mut dyn Write| oracles(&steps, &inputs, between.path(), out);
     let Some(output) = &draft.output else {
         let mut out = BufWriter::new(io::stdout().lock());
         return run(&mut out)
@@ -49,6 +49,42 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
     run(&mut part).and_then(|()| part.flush()).map_err(failed)?;
     File::create(directory.join("_SUCCESS")).map_err(failed)?;
     app.note(&format!("the result is in {}", output.display));
+    Ok(())
+}
+
+/// Oracles know the whole: what samples for them is left out.
+fn is_whole(step: &StepSpec) -> bool {
+    !vivat_programs::hidden()
+        .iter()
+        .any(|entry| entry.name == step.program)
+}
+
+/// Runs one oracle after the other; each but the last writes a file for the next.
+fn oracles(
+    steps: &[&StepSpec],
+    inputs: &[OracleInput],
+    between: &Path,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut written: Option<OracleInput> = None;
+    for (number, step) in steps.iter().enumerate() {
+        let failed = |failure: Failure| io::Error::other(failure.message);
+        let entry = spec::program(&step.program).map_err(failed)?;
+        let parameters = spec::parameters(step).map_err(failed)?;
+        let read = match (step.input, &written) {
+            (StepInput::Previous, Some(written)) => std::slice::from_ref(written),
+            (StepInput::Previous | StepInput::Job, _) => inputs,
+        };
+        if number + 1 == steps.len() {
+            return (entry.oracle)(&parameters, read, step.reducers, out);
+        }
+        let path = between.join(format!("step-{number}"));
+        let mut file = BufWriter::new(File::create(&path)?);
+        (entry.oracle)(&parameters, read, step.reducers, &mut file)?;
+        file.flush()?;
+        let display = format!("output of step {number}");
+        written = Some(OracleInput { path, display });
+    }
     Ok(())
 }
 

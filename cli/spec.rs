@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vivat_programs::{Format, Parameters, ProgramEntry, validate_parameters};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, OutputLocation, StepSpec};
+use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, OutputLocation, StepInput, StepSpec};
 
 use crate::args::Given;
 use crate::args::job::{JobArgs, WhatArgs, job_file};
@@ -25,8 +25,10 @@ pub struct Draft {
     pub output: Option<Place>,
     /// How bytes become records.
     pub format: InputFormat,
-    /// Steps with their parameters checked.
+    /// Steps as they were asked for, with their parameters checked.
     pub steps: Vec<StepSpec>,
+    /// The steps that they take: what is submitted.
+    pub expanded: Vec<StepSpec>,
     /// The key, when one is named.
     pub key: Option<String>,
     settings: Settings,
@@ -79,6 +81,7 @@ impl Draft {
             Some(format) => accepted(&steps, format)?,
             None => usual_format(&steps)?,
         };
+        let expanded = expand(&steps, format)?;
         let key = pick(given, "key", args.key.clone(), file.key.clone());
         let settings = settings(args, &file, given, &steps)?;
         Ok(Self {
@@ -86,6 +89,7 @@ impl Draft {
             output,
             format,
             steps,
+            expanded,
             key,
             settings,
         })
@@ -114,7 +118,7 @@ impl Draft {
                 .collect(),
             format: self.format,
             split_bytes: settings.split_bytes,
-            steps: self.steps.clone(),
+            steps: self.expanded.clone(),
             output,
             overwrite: settings.overwrite,
             priority: settings.priority,
@@ -167,6 +171,8 @@ fn of_program(program: &str) -> JobFile {
             program: program.to_owned(),
             params: BTreeMap::new(),
             reducers: None,
+            input: None,
+            rounds: None,
         }],
         ..JobFile::default()
     }
@@ -196,7 +202,8 @@ fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSp
     }
     file.step
         .iter()
-        .map(|step| {
+        .enumerate()
+        .map(|(position, step)| {
             let mut parameters: BTreeMap<String, String> = step
                 .params
                 .iter()
@@ -209,12 +216,49 @@ fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSp
             let reducers = pick(given, "reducers", Some(args.reducers), of_file);
             let step = StepSpec {
                 parameters,
+                input: step_input(position, step)?,
+                rounds_max: step.rounds.unwrap_or(1),
+                closes: step.rounds.is_some(),
                 ..StepSpec::once(&step.program, reducers.unwrap_or(args.reducers))
             };
             self::parameters(&step)?;
             Ok(step)
         })
         .collect()
+}
+
+/// The first step reads the job's input, later ones what was written before them.
+fn step_input(position: usize, step: &StepFile) -> Result<StepInput, Failure> {
+    match (step.input.as_deref(), position) {
+        (Some("job"), _) | (None, 0) => Ok(StepInput::Job),
+        (Some("previous"), 1..) | (None, 1..) => Ok(StepInput::Previous),
+        (Some(other), _) => Err(Failure::usage(format!(
+            "job file: input of step {}: it is `job` or, behind another step, `previous`, not \
+             `{other}`",
+            position + 1
+        ))),
+    }
+}
+
+/// The steps that the steps take; what each reads is a format that it accepts.
+fn expand(steps: &[StepSpec], format: InputFormat) -> Result<Vec<StepSpec>, Failure> {
+    let mut all = Vec::new();
+    for step in steps {
+        let entry = program(&step.program)?;
+        let read = match step.input {
+            StepInput::Job => format,
+            StepInput::Previous => InputFormat::Text,
+        };
+        if !entry.accepts(read) {
+            return Err(Failure::usage(format!(
+                "{} does not read the format {read}, and that is what it would be given",
+                entry.name
+            )));
+        }
+        let expanded = vivat_programs::expand(step, format);
+        all.extend(expanded.map_err(|error| Failure::from(&error.cause()))?);
+    }
+    Ok(all)
 }
 
 fn settings(
@@ -374,6 +418,56 @@ mod tests {
             (&["/nowhere/job.toml"], 3),
         ] {
             assert_eq!(draft(words, &[]).unwrap_err().exit, exit, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn sort_into_several_parts_takes_a_sample_first_and_into_one_part_none() {
+        let words = [
+            "sort",
+            "a.bin",
+            "--format",
+            "fixed:100",
+            "-p",
+            "key-bytes=10",
+        ];
+        let several = draft(&words, &[]).unwrap();
+        let programs: Vec<&str> = several
+            .expanded
+            .iter()
+            .map(|step| step.program.as_str())
+            .collect();
+        assert_eq!(programs, ["sort-sample", "sort"]);
+        let [sample, sort] = &several.expanded[..] else {
+            panic!("{programs:?}");
+        };
+        assert!(sample.closes && sample.reducers == 1 && !sort.closes);
+        assert_eq!(sample.parameters["parts"], "4");
+        assert_eq!(sort.parameters["record-bytes"], "100");
+        assert_eq!((sample.input, sort.input), (StepInput::Job, StepInput::Job));
+        let one = draft(&["sort", "a.txt", "--reducers", "1"], &[]).unwrap();
+        assert_eq!(one.expanded.len(), 1);
+    }
+
+    #[test]
+    fn later_step_reads_what_was_written_before_it_unless_the_file_says_otherwise() {
+        let (_directory, path) = job_file(
+            "input = \"a.txt\"\n[[step]]\nprogram = \"word-count\"\n\
+             [[step]]\nprogram = \"sort\"\nreducers = 1\n\
+             [[step]]\nprogram = \"sort\"\ninput = \"job\"\nreducers = 1\n",
+        );
+        let draft = draft(&[&path], &[]).unwrap();
+        let inputs: Vec<StepInput> = draft.expanded.iter().map(|step| step.input).collect();
+        let expected = [StepInput::Job, StepInput::Previous, StepInput::Job];
+        assert_eq!(inputs, expected);
+        for wrong in ["input = \"previous\"\n", "rounds = 0\n"] {
+            let text = format!("input = \"a.txt\"\n[[step]]\nprogram = \"sort\"\n{wrong}");
+            let (_directory, path) = job_file(&text);
+            let refused = self::draft(&[&path], &[]).and_then(|draft| {
+                let output = OutputLocation::Dataset { name: None };
+                draft.spec(output, &HostIdentity("x".to_owned())).map(drop)
+            });
+            assert_eq!(refused.unwrap_err().exit, 2, "{wrong}");
         }
     }
 

@@ -41,7 +41,7 @@ pub async fn dispatch(app: &App, command: Command, given: &Given<'_>) -> Result<
         Command::Node { command } => node::node(app, command).await,
         Command::Data { command } => data::data(app, command).await,
         Command::Value { command } => value::value(app, command).await,
-        Command::Gen { command } => r#gen::generate(app, command),
+        Command::Gen { command } => r#gen::run(app, command),
         Command::Config { command } => match command {
             ConfigCommand::View { origin, only } => config_view::view(app, origin, only, given),
         },

@@ -1,9 +1,10 @@
 //! `vivat job list` and `show`, for people.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use vivat_shared::shown::shown;
-use vivat_shared::view::{JobState, JobView, TaskCounts};
+use vivat_shared::view::{JobState, JobView, RoundView, TaskCounts};
 
 use crate::app::App;
 use crate::args::Print;
@@ -97,6 +98,9 @@ fn describe(job: &JobView) -> String {
     lines.push(("input", ByteSize(job.input_bytes).to_string()));
     lines.push(("map", tasks(&job.map)));
     lines.push(("reduce", tasks(&job.reduce)));
+    if let Some(last) = job.rounds.last() {
+        lines.push(("rounds", rounds(job.rounds.len(), last)));
+    }
     let attempts = &job.attempts;
     lines.push((
         "attempts",
@@ -122,6 +126,19 @@ fn describe(job: &JobView) -> String {
             let _infallible = writeln!(text, "the end of the attempt's output:\n{tail}");
         }
         let _infallible = writeln!(text, "hint: {}", failure.cause.hint());
+    }
+    text
+}
+
+/// How many are over, and what the last of them told.
+fn rounds(over: usize, last: &RoundView) -> String {
+    let took = TimeSpan(Duration::from_millis(last.elapsed_ms));
+    let mut text = format!(
+        "{over} over; step {}, round {} took {took}",
+        last.step, last.round
+    );
+    for (name, metric) in &last.metrics {
+        let _infallible = write!(text, ", {} {}", shown(name), metric.value());
     }
     text
 }

@@ -121,14 +121,12 @@ pub struct Parts<'p> {
     left: std::vec::IntoIter<PartSource<'p>>,
     partition: u32,
     current: Option<Box<dyn Read + 'p>>,
-    error: Option<io::Error>,
 }
 
 impl fmt::Debug for Parts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts")
             .field("left", &self.left.len())
-            .field("error", &self.error)
             .finish_non_exhaustive()
     }
 }
@@ -141,7 +139,6 @@ impl<'p> Parts<'p> {
             left: parts.into_iter(),
             partition: 0,
             current: None,
-            error: None,
         }
     }
 
@@ -149,8 +146,8 @@ impl<'p> Parts<'p> {
     ///
     /// # Errors
     ///
-    /// When it cannot be opened. The engine remembers it, and fails the attempt
-    /// by it whatever the program says.
+    /// When it cannot be opened. Like every error of a part it fails the attempt,
+    /// whatever the program makes of it.
     #[expect(
         clippy::should_implement_trait,
         reason = "a part borrows the parts: one at a time"
@@ -168,19 +165,9 @@ impl<'p> Parts<'p> {
                 bytes: source.bytes,
                 records: source.records,
                 reader: self.current.insert(reader),
-                error: &mut self.error,
             })),
-            Err(error) => {
-                let told = ProgramError::new(format!("part {partition} cannot be read: {error}"));
-                self.error.get_or_insert(error);
-                Err(told)
-            }
+            Err(error) => Err(ProgramError::part(error)),
         }
-    }
-
-    /// The first error of a part, if there was one.
-    pub fn take_error(&mut self) -> Option<io::Error> {
-        self.error.take()
     }
 }
 
@@ -190,7 +177,6 @@ pub struct Part<'r, 'p> {
     bytes: u64,
     records: u64,
     reader: &'r mut Box<dyn Read + 'p>,
-    error: &'r mut Option<io::Error>,
 }
 
 impl fmt::Debug for Part<'_, '_> {
@@ -225,10 +211,6 @@ impl Part<'_, '_> {
 
 impl Read for Part<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer).inspect_err(|error| {
-            if error.kind() != io::ErrorKind::Interrupted && self.error.is_none() {
-                *self.error = Some(io::Error::new(error.kind(), error.to_string()));
-            }
-        })
+        self.reader.read(buffer)
     }
 }

@@ -204,6 +204,15 @@ impl WorkerDir {
             .join(attempt.to_string())
     }
 
+    /// A directory for what all attempts of a job read; gone with the job, and
+    /// empty after a restart.
+    pub(crate) fn job_scratch(&self, job: JobId) -> io::Result<PathBuf> {
+        self.lock_jobs().insert(job);
+        let path = self.root.join("scratch").join(job.to_string()).join("job");
+        fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
     /// A slot's own directory for temporary files. The engine deletes what it
     /// makes there; what one that panicked left goes by [`Self::clear_slot_scratch`].
     pub(crate) fn slot_scratch(&self, cell: usize) -> io::Result<PathBuf> {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use vivat_engine::EngineError;
 use vivat_engine::failpoint::point;
+use vivat_shared::attempt::CommittedPart;
 use vivat_shared::cause::FailureCause;
+use vivat_shared::dataset::LocatedBlock;
 use vivat_shared::ids::JobId;
 use vivat_shared::job::is_url;
 
-use super::work::{Reduced, fault};
+use super::work::{Reduced, fault, writer};
 use super::{Fault, Runner};
 use crate::held::Grant;
 use crate::remote::Waiting;
@@ -60,6 +62,29 @@ impl Runner {
             .map_err(|error| failed(output.cause(&error)))?;
         point("part-done").map_err(|error| failed(output.write_cause(&error)))?;
         Ok((report.output, Vec::new(), report.counters))
+    }
+
+    /// Writes the parts of the last round as the objects of the attempts that
+    /// wrote them. Writing one again changes nothing: they are the same bytes.
+    pub(super) fn copy_to_objects(
+        &self,
+        grant: &Arc<Grant>,
+        url: &str,
+        (parts, blocks): (&[CommittedPart], &[Vec<LocatedBlock>]),
+    ) -> Result<(), Fault> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let output = self.objects(grant, url)?;
+        for ((partition, part), blocks) in (0_u32..).zip(parts).zip(blocks) {
+            let mut object = output.part(writer(grant, partition, part))?;
+            let failed = |error: &std::io::Error| output.write_cause(error);
+            self.copy_part(grant, (part.output, blocks), &mut object, &failed)?;
+            object
+                .finish()
+                .map_err(|error| unless_stopped(grant, output.cause(&error)))?;
+        }
+        Ok(())
     }
 
     /// Deletes an attempt's object, in the background: nobody waits for it.

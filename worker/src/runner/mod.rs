@@ -9,6 +9,8 @@ mod elsewhere;
 mod here;
 mod panics;
 mod programs;
+mod rounds;
+mod side;
 mod work;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Handle;
 use vivat_client::LeaderClient;
+use vivat_engine::SegmentCompression;
 use vivat_programs::ProgramEntry;
 use vivat_shared::attempt::{AttemptFailure, Outcome, PlanChunk, Work};
 use vivat_shared::cause::{FailureCause, InputRange};
@@ -28,14 +31,20 @@ use crate::blocks::Blocks;
 use crate::core::Core;
 use crate::dir::{CELL_CONTROL, RunningCells, WorkerDir};
 use crate::held::{Grant, SlotKind, Taken};
+use crate::load::{self, Load};
 use crate::remote::Stores;
 use crate::shuffle::Shuffle;
 use crate::sink::OutputPaths;
 use programs::Programs;
+use rounds::{Broadcasts, RoundEnd};
+use side::SideFilesOfJobs;
 use work::Slice;
 
 /// Of a message within a cause, so that a report stays far below an entry.
 const DETAIL_BYTES_MAX: usize = 1024;
+
+/// How soon a delayed attempt notices that it was stopped.
+const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// About a tenth of the share of a thread that is not nice, when both want to run.
 const TASK_NICENESS: i32 = 10;
@@ -74,9 +83,13 @@ pub(crate) struct Runner {
     stores: Arc<Stores>,
     pub(crate) runtime: Handle,
     pub(crate) slot_memory_bytes: usize,
+    pub(crate) segment_compression: SegmentCompression,
     cells: RunningCells,
     programs: Programs,
+    broadcasts: Broadcasts,
+    side_files: SideFilesOfJobs,
     fail_after: Option<u32>,
+    pub(crate) load: Load,
     ended: AtomicU32,
     /// For slots that stand in for others.
     next_cell: AtomicUsize,
@@ -92,9 +105,11 @@ pub(crate) struct RunnerParts {
     pub(crate) runtime: Handle,
     pub(crate) slots: u32,
     pub(crate) slot_memory_bytes: usize,
+    pub(crate) segment_compression: SegmentCompression,
     pub(crate) cells: RunningCells,
     pub(crate) catalogue: &'static [ProgramEntry],
     pub(crate) fail_after: Option<u32>,
+    pub(crate) load: Load,
 }
 
 impl Runner {
@@ -109,9 +124,13 @@ impl Runner {
             stores: Arc::default(),
             runtime: parts.runtime,
             slot_memory_bytes: parts.slot_memory_bytes,
+            segment_compression: parts.segment_compression,
             cells: parts.cells,
             programs: Programs::new(parts.catalogue),
+            broadcasts: Broadcasts::default(),
+            side_files: SideFilesOfJobs::default(),
             fail_after: parts.fail_after,
+            load: parts.load,
             ended: AtomicU32::new(0),
             next_cell: AtomicUsize::new(parts.slots as usize + 1),
         }
@@ -166,6 +185,8 @@ impl Runner {
     /// Drops what is kept of jobs that have ended.
     pub(crate) fn forget_jobs(&self, jobs: &[JobId]) {
         self.programs.forget(jobs);
+        self.broadcasts.forget(jobs);
+        self.side_files.forget(jobs);
         self.forget_objects(jobs);
     }
 
@@ -276,20 +297,23 @@ impl Runner {
 
     fn work(&self, taken: &Taken, cell: usize, send: &mut SendChunk<'_>) -> Result<Outcome, Fault> {
         let grant = &taken.grant;
+        self.delay_if_asked(grant);
         if grant.cancel.is_cancelled() {
             return Err(Fault::Stopped);
         }
         match &grant.work {
-            Work::Plan { datasets, .. } => self.plan(grant, datasets, send),
+            Work::Plan { datasets, previous } => self.plan(grant, datasets, *previous, send),
             Work::Map {
                 file,
                 split,
                 splits,
                 blocks,
                 blocks_start,
-                ..
+                broadcast,
             } => {
+                let given = self.given(grant, broadcast)?;
                 let slice = Slice {
+                    given: &given,
                     file,
                     range: *split,
                     splits: *splits,
@@ -301,12 +325,29 @@ impl Runner {
             Work::Reduce { output, .. } => {
                 self.reduce(grant, taken.fetched.as_ref(), *output, cell)
             }
-            Work::Close { .. } => Err(Fault::Cause(FailureCause::Internal {
-                detail: "this worker closes no rounds yet".to_owned(),
-            })),
+            Work::Close {
+                parts,
+                outputs,
+                round,
+                rounds_max,
+                broadcast,
+                output,
+            } => {
+                let end = RoundEnd {
+                    parts,
+                    outputs,
+                    round: *round,
+                    rounds_max: *rounds_max,
+                    broadcast,
+                    output: *output,
+                };
+                self.close(grant, &end)
+            }
             Work::Commit {
-                parts, replaces, ..
-            } => self.commit(grant, parts, replaces.as_ref()),
+                parts,
+                blocks,
+                replaces,
+            } => self.commit(grant, (parts, blocks), replaces.as_ref()),
         }
     }
 
@@ -318,6 +359,18 @@ impl Runner {
         // It only serves to find the one to blame after a crash.
         if let Err(error) = marked {
             tracing::debug!(error = %error, "cannot note the running attempt");
+        }
+    }
+
+    /// The busy machine that `--load-probability` orders.
+    fn delay_if_asked(&self, grant: &Grant) {
+        if !self.load.delays(grant.attempt) {
+            return;
+        }
+        tracing::debug!(attempt = %grant.attempt, "delayed, as --load-probability asks");
+        let end = std::time::Instant::now() + load::DELAY;
+        while std::time::Instant::now() < end && !grant.cancel.is_cancelled() {
+            thread::sleep(LOOK_INTERVAL);
         }
     }
 

@@ -10,6 +10,8 @@ use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{JobId, RoundId};
 use vivat_shared::job::JobSpec;
 
+use super::rounds::format_of;
+
 /// Programs kept; a step whose program was dropped builds it again.
 const BUILT_MAX: usize = 256;
 
@@ -92,16 +94,18 @@ fn build(
         })?;
     let entry = catalogue
         .iter()
+        .chain(vivat_programs::hidden())
         .find(|entry| entry.name == step.program)
         .ok_or_else(|| FailureCause::ProgramNotFound {
             program: step.program.clone(),
         })?;
     let checked = validate_parameters(entry, &step.parameters).map_err(|error| error.cause())?;
-    if !entry.accepts(spec.format) {
+    let format = format_of(spec, step);
+    if !entry.accepts(format) {
         return Err(FailureCause::InvalidParameter {
             program: step.program.clone(),
             parameter: "format".to_owned(),
-            detail: format!("it does not read {}", spec.format),
+            detail: format!("it does not read {format}"),
         });
     }
     let executable = (entry.build)(&checked).map_err(|error| error.cause())?;

@@ -13,16 +13,17 @@ use vivat_proto::convert::attempt::chunk_to_wire;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::attempt::{
-    CommittedPart, Counters, InputFile, InputOrigin, Outcome, OutputIdentity, PartOutput,
-    PlanChunk, SplitRange, counters,
+    Broadcast, CommittedPart, Counters, InputFile, InputOrigin, Outcome, OutputIdentity,
+    PartOutput, PlanChunk, SplitRange, Work, counters,
 };
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::{LocatedBlock, ReplicatedBlock};
-use vivat_shared::ids::{AttemptId, DatasetId};
+use vivat_shared::ids::{AttemptId, DatasetId, TaskId, TaskKind};
 use vivat_shared::job::{OutputLocation, StepSpec, is_url};
 use vivat_shared::limits::INPUT_FILES_MAX;
 use vivat_shared::size_code::SizeCode;
 
+use super::rounds::{Given, format_of};
 use super::{Fault, Runner, SendChunk, elsewhere};
 use crate::datasets::{DatasetOpener, DatasetPart, PartOrder, PlannedFile, Served};
 use crate::held::Grant;
@@ -40,6 +41,8 @@ pub(super) struct Slice<'t> {
     /// Of a dataset's file: the blocks that it lies in.
     pub(super) blocks: &'t [LocatedBlock],
     pub(super) blocks_start: u64,
+    /// What the round reads beside its input.
+    pub(super) given: &'t Given,
 }
 
 /// What a reduce wrote: its part, the part's blocks, sums.
@@ -55,12 +58,21 @@ impl Runner {
         &self,
         grant: &Arc<Grant>,
         datasets: &[DatasetId],
+        previous: Option<DatasetId>,
         mut send: &mut SendChunk<'_>,
     ) -> Result<Outcome, Fault> {
         let spec = &grant.spec;
         self.programs.get(grant.attempt.task.round, spec)?;
         let stopped = || grant.cancel.is_cancelled();
-        let files = self.inputs(grant, datasets)?;
+        let files = match previous {
+            None => self.inputs(grant, datasets)?,
+            Some(written) => {
+                let display = format!("output of step {}", grant.attempt.task.round.step);
+                let listing = crate::datasets::files(&self.leader, written, &display);
+                let listed = self.blocks.wait(listing, &grant.stopped);
+                listed.ok_or(Fault::Stopped)??
+            }
+        };
         let replaces = match &spec.output {
             OutputLocation::Directory { .. } => check_output(&self.output(grant)?, spec.overwrite)?,
             // Whether the name is taken, the log knows.
@@ -70,7 +82,7 @@ impl Runner {
                 checked.map_err(|cause| elsewhere::unless_stopped(grant, cause))?
             }
         };
-        let mut writer = PlanWriter::new(spec.format, spec.split_bytes);
+        let mut writer = PlanWriter::new(format_of(spec, step(grant)?), spec.split_bytes);
         for file in files {
             writer.add(file, &mut send)?;
         }
@@ -163,16 +175,18 @@ impl Runner {
             file: slice.file,
             input,
             range: slice.range,
-            format: grant.spec.format,
+            format: format_of(&grant.spec, step(grant)?),
             split: attempt.task.index,
             splits: slice.splits,
             partitions: step(grant)?.reducers,
             segment_path: &segment_path,
             scratch: &scratch,
             memory_bytes: self.slot_memory_bytes,
+            compression: self.segment_compression,
+            skipped_max: 0,
             parameters: &program.parameters,
-            broadcast: &[],
-            side_files: NO_SIDE_FILES,
+            broadcast: &slice.given.broadcast,
+            side_files: &slice.given.side_files,
             progress: &grant.progress,
             cancel: &grant.cancel,
         });
@@ -291,6 +305,12 @@ impl Runner {
     ) -> Result<Result<ReduceReport, EngineError>, Fault> {
         let attempt = grant.attempt;
         let program = self.programs.get(attempt.task.round, &grant.spec)?;
+        let given = match &grant.work {
+            Work::Reduce { broadcast, .. } => self.given(grant, broadcast)?,
+            Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. } => {
+                self.given(grant, &Broadcast::None)?
+            }
+        };
         let sources = fetched.map(Fetched::sources).unwrap_or_default();
         let scratch = self
             .dir
@@ -303,9 +323,10 @@ impl Runner {
             output,
             scratch: &scratch,
             memory_bytes: self.slot_memory_bytes,
+            compression: self.segment_compression,
             parameters: &program.parameters,
-            broadcast: &[],
-            side_files: NO_SIDE_FILES,
+            broadcast: &given.broadcast,
+            side_files: &given.side_files,
             progress: &grant.progress,
             cancel: &grant.cancel,
         }))
@@ -314,23 +335,52 @@ impl Runner {
     pub(super) fn commit(
         &self,
         grant: &Arc<Grant>,
-        parts: &[CommittedPart],
+        (parts, blocks): (&[CommittedPart], &[Vec<LocatedBlock>]),
         replaces: Option<&OutputIdentity>,
     ) -> Result<Outcome, Fault> {
         if let OutputLocation::Objects { url } = &grant.spec.output {
+            self.copy_to_objects(grant, url, (parts, blocks))?;
             let committed = self.objects(grant, url)?.commit(parts, replaces);
             committed.map_err(|cause| elsewhere::unless_stopped(grant, cause))?;
             return Ok(Outcome::Committed);
         }
         let paths = self.output(grant)?;
-        commit(&CommitOrder {
+        let order = CommitOrder {
             paths: &paths,
             cluster: grant.cluster,
             job: grant.attempt.job(),
             parts,
             replaces,
-        })?;
+        };
+        // What shows already needs no copies any more.
+        if !blocks.is_empty() && !order.is_done() {
+            self.copy_to_staging(grant, &paths, (parts, blocks))?;
+        }
+        commit(&order)?;
         Ok(Outcome::Committed)
+    }
+
+    /// Fills staging with the parts of the last round, under the names of the
+    /// attempts that wrote them. Another commit attempt may do the same: each
+    /// writes files of its own, and a name is given to a whole one.
+    fn copy_to_staging(
+        &self,
+        grant: &Arc<Grant>,
+        paths: &OutputPaths,
+        (parts, blocks): (&[CommittedPart], &[Vec<LocatedBlock>]),
+    ) -> Result<(), Fault> {
+        paths.create_staging()?;
+        for ((partition, part), blocks) in (0_u32..).zip(parts).zip(blocks) {
+            let named = paths.attempt_file(writer(grant, partition, part));
+            let copy = named.with_added_extension(format!("copy-{}", grant.attempt.number));
+            let mut file = Part::create(&copy).map_err(|e| paths.cause(&e))?;
+            let failed = |error: &io::Error| paths.cause(error);
+            self.copy_part(grant, (part.output, blocks), &mut file, &failed)?;
+            file.sync()
+                .and_then(|()| std::fs::rename(&copy, &named))
+                .map_err(|error| paths.cause(&error))?;
+        }
+        Ok(paths.sync_staging().map_err(|error| paths.cause(&error))?)
     }
 
     /// The output's paths, once it is remembered that this worker writes there.
@@ -397,6 +447,18 @@ impl Runner {
             sent = send => sent,
             () = grant.stopped.cancelled() => Err(Fault::Stopped),
         }
+    }
+}
+
+/// The attempt whose part it is.
+pub(super) fn writer(grant: &Grant, partition: u32, part: &CommittedPart) -> AttemptId {
+    AttemptId {
+        task: TaskId {
+            round: grant.attempt.task.round,
+            kind: TaskKind::Reduce,
+            index: partition,
+        },
+        number: part.attempt,
     }
 }
 

@@ -89,6 +89,11 @@ fn run(order: &CommitOrder<'_>) -> Result<(), StepError> {
 }
 
 impl CommitOrder<'_> {
+    /// Whether the output shows already: somebody has committed before.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.inspect(), Ok(Target::Ours))
+    }
+
     fn inspect(&self) -> io::Result<Target> {
         let Some(found) = identity(&self.paths.target)? else {
             return Ok(Target::Absent);
