@@ -17,8 +17,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::catalogue::{Format, OracleInput, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
-use crate::sort::key::{self, KeyRule};
-use crate::sort::oracle::{Keys, records};
+use crate::sort::key::{self, KeyRule, Keys};
+use crate::sort::oracle::{OracleKeys, records};
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "validate-sort",
@@ -26,6 +26,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     parameters: &[
         key::COLUMN,
         key::DELIMITER,
+        key::CSV_COLUMN,
         key::KEY_START,
         key::KEY_BYTES,
         key::NUMERIC,
@@ -38,7 +39,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
             help: "fail the job when a record is out of order",
         },
     ],
-    formats: &[Format::Text, Format::Fixed],
+    formats: &[Format::Text, Format::Csv, Format::Fixed],
     example: "vivat run validate-sort data/expected/sort.txt",
     build,
     oracle,
@@ -68,12 +69,11 @@ impl Program for ValidateSort {
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Look<'t>, ProgramError> {
         Ok(Look {
-            rule: &self.rule,
+            keys: Keys::new(&self.rule, context.header)?,
             context,
             sums: Sums::default(),
             first: None,
             last: Vec::new(),
-            buffer: Vec::new(),
         })
     }
 
@@ -161,13 +161,12 @@ fn place(display: &str, offset: u64) -> String {
 }
 
 struct Look<'t> {
-    rule: &'t KeyRule,
+    keys: Keys<'t>,
     context: &'t MapContext<'t>,
     sums: Sums,
     /// Key and place of the first record.
     first: Option<(Vec<u8>, u64)>,
     last: Vec<u8>,
-    buffer: Vec<u8>,
 }
 
 impl Mapper<u32, Summary> for Look<'_> {
@@ -176,7 +175,7 @@ impl Mapper<u32, Summary> for Look<'_> {
         record: Record<'_>,
         _: &mut E,
     ) -> Result<(), ProgramError> {
-        let key = self.rule.encode(record.bytes, &mut self.buffer).key;
+        let key = self.keys.of(record)?.key;
         let display = self.context.display;
         match &self.first {
             None => self.first = Some((key.to_vec(), record.offset)),
@@ -196,7 +195,7 @@ impl Mapper<u32, Summary> for Look<'_> {
         block: &Block<'_>,
         emit: &mut E,
     ) -> Result<u64, ProgramError> {
-        self.rule.check_framing(block.framing)?;
+        self.keys.rule.check_framing(block.framing)?;
         let mut records = 0;
         for record in block.records() {
             self.map(record, emit)?;
@@ -274,12 +273,12 @@ fn oracle(
     _reducers: u32,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let keys = Keys::new(parameters)?;
+    let keys = OracleKeys::new(parameters)?;
     let (mut duplicates, mut wrong, mut sum, mut count) = (0, Vec::new(), 0_u128, 0);
     let mut before = None;
     for input in inputs {
         for record in records(parameters, std::slice::from_ref(input))? {
-            let key = keys.of(&record.bytes);
+            let key = keys.of(&record);
             if let Some(before) = before {
                 let order = key.compare(&before);
                 let order = match parameters.is_true("reverse") {

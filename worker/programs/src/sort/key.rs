@@ -4,7 +4,7 @@
 //! keeps a longer key before its beginnings. Numbers are read as `f64` and become
 //! eight bytes: what is not a number becomes the least of all.
 
-use vivat_mapreduce::{Component, Framing, ProgramError};
+use vivat_mapreduce::{Component, CsvHeader, CsvRow, Framing, ProgramError, Record};
 
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
 
@@ -16,6 +16,12 @@ pub(crate) const COLUMN: ParameterSpec = ParameterSpec {
     },
     default: Some("0"),
     help: "sort lines by this column, from 1; 0: by all of the line",
+};
+pub(crate) const CSV_COLUMN: ParameterSpec = ParameterSpec {
+    name: "csv-column",
+    kind: ParameterKind::Text,
+    default: Some(""),
+    help: "of format csv: sort by the column of this name; empty: by all of the record",
 };
 pub(crate) const DELIMITER: ParameterSpec = ParameterSpec {
     name: "delimiter",
@@ -70,9 +76,11 @@ enum Part {
 }
 
 /// What records are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRule {
     part: Part,
+    /// The column, of CSV only; empty: the part.
+    csv_column: String,
     numeric: bool,
     reverse: bool,
     /// Of every record; 0: lines.
@@ -107,8 +115,18 @@ impl KeyRule {
                 return Err(parameters.error("column", detail));
             }
         };
+        let csv_column = parameters.text("csv-column").to_owned();
+        let whole = Part::Bytes {
+            start: 0,
+            bytes: usize::MAX,
+        };
+        if !csv_column.is_empty() && part != whole {
+            let detail = "it is the key alone: no column, key-start or key-bytes beside it";
+            return Err(parameters.error("csv-column", detail.to_owned()));
+        }
         Ok(Self {
             part,
+            csv_column,
             numeric: parameters.is_true("numeric"),
             reverse: parameters.is_true("reverse"),
             record_bytes: u32::try_from(parameters.integer("record-bytes")).unwrap_or(0),
@@ -139,7 +157,7 @@ impl KeyRule {
             Part::Column { before, .. } => before == 0,
             Part::Bytes { start, .. } => start == 0,
         };
-        first && !self.numeric && !self.reverse
+        first && !self.numeric && !self.reverse && self.csv_column.is_empty()
     }
 
     /// What of the record is the key; nothing when it is too short.
@@ -163,10 +181,10 @@ impl KeyRule {
         }
     }
 
-    /// The key of a record; `buffer` holds it when it is not in the record.
+    /// The bytes that sort as a part does; `buffer` holds them when they are not
+    /// the part itself.
     #[inline]
-    pub(crate) fn encode<'k>(&self, record: &'k [u8], buffer: &'k mut Vec<u8>) -> EncodedPart<'k> {
-        let part = self.part(record);
+    fn encode<'k>(&self, part: &'k [u8], buffer: &'k mut Vec<u8>) -> EncodedPart<'k> {
         let mut is_not_number = false;
         if self.numeric {
             let number = number(part);
@@ -191,6 +209,61 @@ impl KeyRule {
             key: buffer,
             is_not_number,
         }
+    }
+}
+
+/// The keys of one task's records.
+#[derive(Debug)]
+pub(crate) struct Keys<'t> {
+    pub(crate) rule: &'t KeyRule,
+    csv: Option<CsvKey>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct CsvKey {
+    row: CsvRow,
+    columns: usize,
+    column: usize,
+}
+
+impl<'t> Keys<'t> {
+    /// # Errors
+    ///
+    /// When there is no such column in the file.
+    pub(crate) fn new(rule: &'t KeyRule, header: Option<&CsvHeader>) -> Result<Self, ProgramError> {
+        let csv = match (rule.csv_column.as_str(), header) {
+            ("", _) => None,
+            (_, None) => {
+                let problem = "csv-column is for format csv: for lines there is column";
+                return Err(ProgramError::new(problem));
+            }
+            (name, Some(header)) => Some(CsvKey {
+                row: CsvRow::default(),
+                columns: header.names().len(),
+                column: header.column(name)?,
+            }),
+        };
+        Ok(Self {
+            rule,
+            csv,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// # Errors
+    ///
+    /// When the record has not the fields that the header names.
+    #[inline]
+    pub(crate) fn of<'k>(
+        &'k mut self,
+        record: Record<'k>,
+    ) -> Result<EncodedPart<'k>, ProgramError> {
+        let part = match &mut self.csv {
+            None => self.rule.part(record.bytes),
+            Some(csv) => csv.row.read(record, csv.columns)?.get(csv.column),
+        };
+        Ok(self.rule.encode(part, &mut self.buffer))
     }
 }
 

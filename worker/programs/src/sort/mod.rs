@@ -9,6 +9,8 @@
 //! `unique` keeps the first of them. `reverse` turns the order of the keys
 //! around, and not that of records with equal keys.
 //!
+//! Records of CSV are written as they stand in their files, without a header.
+//!
 //! What a record is emitted as is its key and what the key does not say: a line
 //! sorted as a whole travels once.
 
@@ -27,7 +29,7 @@ use vivat_shared::job::{InputFormat, StepInput, StepSpec};
 
 use crate::catalogue::{Format, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
-use key::KeyRule;
+use key::{KeyRule, Keys};
 
 pub(crate) use sample::ENTRY as SAMPLE_ENTRY;
 
@@ -37,6 +39,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     parameters: &[
         key::COLUMN,
         key::DELIMITER,
+        key::CSV_COLUMN,
         key::KEY_START,
         key::KEY_BYTES,
         key::NUMERIC,
@@ -49,7 +52,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
             help: "of records with equal keys keep the first",
         },
     ],
-    formats: &[Format::Text, Format::Fixed],
+    formats: &[Format::Text, Format::Csv, Format::Fixed],
     example: "vivat run sort data/input/*.txt",
     build,
     oracle: oracle::sort,
@@ -89,7 +92,14 @@ pub(crate) fn expand(
             "a step that sorts what a step before it wrote has 1: set reducers = 1".to_owned(),
         ));
     }
-    let shared = ["column", "delimiter", "key-start", "key-bytes", "numeric"];
+    let shared = [
+        "column",
+        "delimiter",
+        "csv-column",
+        "key-start",
+        "key-bytes",
+        "numeric",
+    ];
     let shared = shared.iter().chain(&["reverse", "record-bytes"]);
     let mut sampled: BTreeMap<String, String> = shared
         .filter_map(|&name| Some((name.to_owned(), given.get(name)?.clone())))
@@ -149,8 +159,7 @@ impl<const UNIQUE: bool> Program for Sort<UNIQUE> {
             }
         }
         Ok(Split {
-            rule: &self.rule,
-            buffer: Vec::new(),
+            keys: Keys::new(&self.rule, context.header)?,
             not_numbers: context.counter(NOT_NUMBERS)?,
         })
     }
@@ -184,8 +193,7 @@ impl<const UNIQUE: bool> Program for Sort<UNIQUE> {
 }
 
 struct Split<'t> {
-    rule: &'t KeyRule,
-    buffer: Vec<u8>,
+    keys: Keys<'t>,
     not_numbers: Counter,
 }
 
@@ -196,12 +204,12 @@ impl Mapper<Vec<u8>, Vec<u8>> for Split<'_> {
         record: Record<'_>,
         emit: &mut E,
     ) -> Result<(), ProgramError> {
-        if self.rule.is_in_front() {
-            let key = self.rule.part(record.bytes);
+        if self.keys.rule.is_in_front() {
+            let key = self.keys.rule.part(record.bytes);
             emit.emit(key, &record.bytes[key.len()..]);
             return Ok(());
         }
-        let encoded = self.rule.encode(record.bytes, &mut self.buffer);
+        let encoded = self.keys.of(record)?;
         if encoded.is_not_number {
             self.not_numbers.add(1);
         }
@@ -214,7 +222,7 @@ impl Mapper<Vec<u8>, Vec<u8>> for Split<'_> {
         block: &Block<'_>,
         emit: &mut E,
     ) -> Result<u64, ProgramError> {
-        self.rule.check_framing(block.framing)?;
+        self.keys.rule.check_framing(block.framing)?;
         let mut records = 0;
         for record in block.records() {
             self.map(record, emit)?;

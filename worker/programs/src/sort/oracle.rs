@@ -13,6 +13,8 @@ use crate::parameters::Parameters;
 /// A record: its bytes, its length with its end, its file and place.
 pub(crate) struct Found {
     pub(crate) bytes: Vec<u8>,
+    /// The field that is the key, of CSV.
+    csv_key: Option<Vec<u8>>,
     whole: usize,
     file: usize,
     pub(crate) offset: usize,
@@ -22,6 +24,9 @@ pub(crate) struct Found {
 pub(crate) fn records(parameters: &Parameters, inputs: &[OracleInput]) -> io::Result<Vec<Found>> {
     let fixed_bytes = usize::try_from(parameters.integer("record-bytes")).unwrap_or(0);
     let lines = fixed_bytes == 0;
+    if !parameters.text("csv-column").is_empty() {
+        return csv_records(parameters, inputs);
+    }
     let mut all = Vec::new();
     for (file, input) in inputs.iter().enumerate() {
         let bytes = std::fs::read(&input.path)?;
@@ -41,6 +46,7 @@ pub(crate) fn records(parameters: &Parameters, inputs: &[OracleInput]) -> io::Re
             };
             all.push(Found {
                 bytes: rest[..kept].to_vec(),
+                csv_key: None,
                 whole,
                 file,
                 offset,
@@ -49,6 +55,66 @@ pub(crate) fn records(parameters: &Parameters, inputs: &[OracleInput]) -> io::Re
         }
     }
     Ok(all)
+}
+
+/// Records of CSV files: byte by byte, within quotes or not.
+fn csv_records(parameters: &Parameters, inputs: &[OracleInput]) -> io::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for (file, input) in inputs.iter().enumerate() {
+        let bytes = std::fs::read(&input.path)?;
+        let mut column = None;
+        let mut start = 0;
+        let mut quoted = false;
+        for at in 0..=bytes.len() {
+            let byte = bytes.get(at).copied();
+            quoted ^= byte == Some(b'"');
+            if byte.is_some_and(|byte| byte != b'\n' || quoted) {
+                continue;
+            }
+            let record = &bytes[start..at];
+            let record = record.strip_suffix(b"\r").unwrap_or(record);
+            if !record.is_empty() {
+                let mut fields = csv_fields(record);
+                match column {
+                    None => {
+                        let name = parameters.text("csv-column").as_bytes();
+                        let found = fields.iter().position(|field| field == name);
+                        column = Some(found.ok_or_else(|| io::Error::other("no such column"))?);
+                    }
+                    Some(column) => all.push(Found {
+                        bytes: record.to_vec(),
+                        csv_key: Some(fields.swap_remove(column)),
+                        whole: record.len(),
+                        file,
+                        offset: start,
+                    }),
+                }
+            }
+            start = at + 1;
+        }
+    }
+    Ok(all)
+}
+
+fn csv_fields(record: &[u8]) -> Vec<Vec<u8>> {
+    let mut fields = vec![Vec::new()];
+    let (mut quoted, mut before) = (false, b',');
+    for &byte in record {
+        let last = fields.len() - 1;
+        match byte {
+            b'"' => {
+                quoted = !quoted;
+                // Two in a row are one.
+                if quoted && before == b'"' {
+                    fields[last].push(b'"');
+                }
+            }
+            b',' if !quoted => fields.push(Vec::new()),
+            byte => fields[last].push(byte),
+        }
+        before = byte;
+    }
+    fields
 }
 
 /// Keys that Rust's own order sorts.
@@ -72,12 +138,12 @@ impl OracleKey {
 }
 
 /// Makes keys of records.
-pub(crate) struct Keys<'p> {
+pub(crate) struct OracleKeys<'p> {
     parameters: &'p Parameters,
     number: Regex,
 }
 
-impl<'p> Keys<'p> {
+impl<'p> OracleKeys<'p> {
     pub(crate) fn new(parameters: &'p Parameters) -> io::Result<Self> {
         let pattern = r"(?-u)\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z";
         Ok(Self {
@@ -105,8 +171,11 @@ impl<'p> Keys<'p> {
         }
     }
 
-    pub(crate) fn of(&self, record: &[u8]) -> OracleKey {
-        let bytes = self.bytes(record);
+    pub(crate) fn of(&self, record: &Found) -> OracleKey {
+        let bytes = match &record.csv_key {
+            Some(key) => key.clone(),
+            None => self.bytes(&record.bytes),
+        };
         if !self.parameters.is_true("numeric") {
             return OracleKey::Bytes(bytes);
         }
@@ -123,11 +192,11 @@ pub(super) fn sort(
     _reducers: u32,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let keys = Keys::new(parameters)?;
+    let keys = OracleKeys::new(parameters)?;
     let found = records(parameters, inputs)?;
     let mut sorted: Vec<(OracleKey, Vec<u8>)> = found
         .into_iter()
-        .map(|found| (keys.of(&found.bytes), found.bytes))
+        .map(|found| (keys.of(&found), found.bytes))
         .collect();
     sorted.sort_by(|(a, _), (b, _)| {
         let order = a.compare(b);
@@ -156,11 +225,12 @@ pub(super) fn sample(
     _reducers: u32,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if parameters.is_true("numeric") || parameters.is_true("reverse") {
+    let has_csv = !parameters.text("csv-column").is_empty();
+    if parameters.is_true("numeric") || parameters.is_true("reverse") || has_csv {
         let problem = "the oracle of sort-sample knows keys in the order of their bytes only";
         return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
     }
-    let keys = Keys::new(parameters)?;
+    let keys = OracleKeys::new(parameters)?;
     let mut drawn: BTreeMap<(u64, usize, u64), Vec<u8>> = BTreeMap::new();
     for found in records(parameters, inputs)? {
         let seed = mixed(found.file as u64);

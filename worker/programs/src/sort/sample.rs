@@ -16,7 +16,7 @@ use vivat_mapreduce::{
 };
 use vivat_shared::limits::REDUCERS_MAX;
 
-use super::key::{self, KeyRule};
+use super::key::{self, KeyRule, Keys};
 use super::oracle;
 use crate::catalogue::{Format, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
@@ -27,6 +27,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     parameters: &[
         key::COLUMN,
         key::DELIMITER,
+        key::CSV_COLUMN,
         key::KEY_START,
         key::KEY_BYTES,
         key::NUMERIC,
@@ -42,7 +43,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
             help: "parts of the sort",
         },
     ],
-    formats: &[Format::Text, Format::Fixed],
+    formats: &[Format::Text, Format::Csv, Format::Fixed],
     example: "vivat run sort-sample data/input/*.txt --reducers 1 -p parts=4",
     build,
     oracle: oracle::sample,
@@ -93,11 +94,10 @@ impl Program for SortSample {
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Draw<'t>, ProgramError> {
         let share = self.keys_max * SHARE_FACTOR / context.splits.max(1) as usize;
         Ok(Draw {
-            rule: &self.rule,
+            keys: Keys::new(&self.rule, context.header)?,
             seed: mixed(u64::from(context.file_index)),
             lowest: BinaryHeap::new(),
             keys_max: share.max(SHARE_MIN).min(self.keys_max),
-            buffer: Vec::new(),
         })
     }
 
@@ -144,12 +144,11 @@ pub(super) fn mixed(number: u64) -> u64 {
 }
 
 struct Draw<'t> {
-    rule: &'t KeyRule,
+    keys: Keys<'t>,
     seed: u64,
     /// The highest rank on top.
     lowest: BinaryHeap<(u64, Vec<u8>)>,
     keys_max: usize,
-    buffer: Vec<u8>,
 }
 
 impl Draw<'_> {
@@ -169,26 +168,33 @@ impl Draw<'_> {
                 .is_some_and(|(highest, _)| rank < *highest)
     }
 
-    fn take(&mut self, rank: u64, record: &[u8]) {
-        let key = self.rule.encode(record, &mut self.buffer).key;
+    fn take(&mut self, rank: u64, record: Record<'_>) -> Result<(), ProgramError> {
+        let key = self.keys.of(record)?.key;
         let key = key[..key.len().min(KEY_BYTES_KEPT)].to_vec();
         self.lowest.push((rank, key));
         if self.lowest.len() > self.keys_max {
             self.lowest.pop();
         }
+        Ok(())
     }
 
     /// Takes what is drawn of `bytes` at `offset`; `find` has the record around
     /// a place within them.
-    fn sample<'b>(&mut self, (offset, bytes): (u64, &'b [u8]), find: impl Fn(usize) -> &'b [u8]) {
+    fn sample<'b>(
+        &mut self,
+        (offset, bytes): (u64, &'b [u8]),
+        find: impl Fn(usize) -> &'b [u8],
+    ) -> Result<(), ProgramError> {
         let end = offset + bytes.len() as u64;
         for cell in offset / CELL_BYTES..end.div_ceil(CELL_BYTES) {
             let (rank, place) = self.draw(cell);
             if (offset..end).contains(&place) && self.is_wanted(rank) {
                 let at = usize::try_from(place - offset).unwrap_or(0);
-                self.take(rank, find(at));
+                let bytes = find(at);
+                self.take(rank, Record { bytes, offset })?;
             }
         }
+        Ok(())
     }
 }
 
@@ -198,8 +204,7 @@ impl Mapper<u64, Vec<u8>> for Draw<'_> {
         record: Record<'_>,
         _: &mut E,
     ) -> Result<(), ProgramError> {
-        self.sample((record.offset, record.bytes), |_| record.bytes);
-        Ok(())
+        self.sample((record.offset, record.bytes), |_| record.bytes)
     }
 
     fn map_block<E: Emit<u64, Vec<u8>>>(
@@ -207,11 +212,11 @@ impl Mapper<u64, Vec<u8>> for Draw<'_> {
         block: &Block<'_>,
         emit: &mut E,
     ) -> Result<u64, ProgramError> {
-        self.rule.check_framing(block.framing)?;
+        self.keys.rule.check_framing(block.framing)?;
         let bytes = block.bytes;
         match block.framing {
             Framing::Lines => {
-                self.sample((block.offset, bytes), |at| line_around(bytes, at));
+                self.sample((block.offset, bytes), |at| line_around(bytes, at))?;
                 let ends = memchr::memchr_iter(b'\n', bytes).count() as u64;
                 let unended = !bytes.is_empty() && !bytes.ends_with(b"\n");
                 Ok(ends + u64::from(unended))
@@ -221,7 +226,7 @@ impl Mapper<u64, Vec<u8>> for Draw<'_> {
                 self.sample((block.offset, bytes), |at| {
                     let start = at - at % unit;
                     &bytes[start..bytes.len().min(start + unit)]
-                });
+                })?;
                 Ok(bytes.len().div_ceil(unit) as u64)
             }
             Framing::Whole | Framing::Csv => {
