@@ -110,7 +110,7 @@ fn part(bytes: &'static [u8]) -> ClosePart<'static> {
             records: 1,
             crc32c: crc32c::crc32c(bytes),
         },
-        open: Box::new(|| Ok(Box::new(Slow(bytes)))),
+        open: Box::new(move || Ok(Box::new(Slow(bytes)))),
     }
 }
 

@@ -88,6 +88,8 @@ impl Job {
             reducers: step.reducers,
             memory_bytes: self.memory_bytes,
             parameters: checked.to_map(),
+            compression: vivat_engine::SegmentCompression::default(),
+            skipped_max: 0,
         };
         let scratch = self.directory.path().join("scratch");
         std::fs::create_dir_all(&scratch).unwrap();
@@ -344,6 +346,8 @@ fn sort_into_several_parts_without_cut_points_says_what_is_missing() {
         reducers: 2,
         memory_bytes: 1 << 20,
         parameters: checked.to_map(),
+        compression: vivat_engine::SegmentCompression::default(),
+        skipped_max: 0,
     };
     let inputs = [(job.inputs[0].path.clone(), "in".to_owned())];
     let executable = (entry.build)(&checked).unwrap();
