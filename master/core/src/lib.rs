@@ -24,7 +24,9 @@ pub mod view;
 pub use age::AgeClock;
 pub use apply::apply;
 pub use duties::{Duties, job_has_ended};
-pub use query::{Reconciliation, assignment, job_spec, location, locations, reconcile};
+pub use query::{
+    Reconciliation, assignment, job_spec, location, locations, reconcile, side_datasets,
+};
 pub use scheduler::{AttemptLiveness, LivenessView, WorkerLiveness, backups, schedule};
 pub use snapshot::SnapshotError;
 pub use state::{HashPoint, State};

@@ -70,3 +70,8 @@ pub const BACKUP_SLOTS_PERCENT: u64 = 10;
 pub const TIMELINE_ROWS_MAX: u32 = 200_000;
 /// Attempts of one round that came to nothing whose times are kept, the first.
 pub const MISHAPS_MAX: usize = 1_000;
+/// Metrics of all remembered rounds of one job: 16 bytes each in the memory of
+/// every master, for a thousand ended jobs too.
+pub const METRICS_KEPT_MAX: usize = 16_384;
+/// Different names of metrics of one job.
+pub const METRIC_NAMES_MAX: usize = 256;

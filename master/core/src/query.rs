@@ -3,18 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use vivat_shared::attempt::{
     Assignment, Broadcast, CommittedPart, InputOrigin, SegmentLocation, Work,
 };
-use vivat_shared::dataset::{Holder, LocatedBlock};
+use vivat_shared::dataset::{BlockSummary, Holder, LocatedBlock};
 use vivat_shared::ids::{
     AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
 };
 use vivat_shared::job::JobSpec;
 use vivat_shared::size_code::SizeCode;
 
-use crate::state::{Active, Dataset, Job, Round, State};
+use crate::state::{Active, Dataset, DatasetOutput, HandedOn, Job, Round, State};
 
 /// How a worker's attempts differ from those granted to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,21 +44,37 @@ pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
     let work = match kind {
         TaskKind::Plan => Work::Plan {
             datasets: job.datasets.clone(),
-            previous: None,
+            previous: active.previous,
         },
-        TaskKind::Map => map_work(state, round, index)?,
+        TaskKind::Map => map_work(state, active, index)?,
         TaskKind::Reduce => Work::Reduce {
             maps: round.maps.len(),
             output: active.output.as_ref().map(|output| output.dataset),
-            broadcast: Broadcast::None,
+            broadcast: broadcast(state, active),
         },
-        TaskKind::Close => return None,
-        TaskKind::Commit => commit_work(active)?,
+        TaskKind::Close => close_work(state, job, active)?,
+        TaskKind::Commit => commit_work(state, active)?,
     };
     Some(Assignment { attempt, work })
 }
 
-fn map_work(state: &State, round: &Round, index: u32) -> Option<Work> {
+/// What the current round reads beside its input.
+fn broadcast(state: &State, active: &Active) -> Broadcast {
+    match &active.handed_on {
+        HandedOn::Nothing => Broadcast::None,
+        HandedOn::Inline(bytes) => Broadcast::Inline(Arc::clone(bytes)),
+        HandedOn::Stored(dataset) => {
+            let (blocks, _) = locate_range(state, *dataset, 0..u64::MAX);
+            Broadcast::Stored {
+                bytes: blocks.iter().map(|block| block.summary.bytes).sum(),
+                blocks,
+            }
+        }
+    }
+}
+
+fn map_work(state: &State, active: &Active, index: u32) -> Option<Work> {
+    let round = active.round();
     let plan = round.plan.as_ref()?;
     let split = *plan.splits.get(index as usize)?;
     let file = plan.files.get(split.file as usize)?.clone();
@@ -77,7 +94,7 @@ fn map_work(state: &State, round: &Round, index: u32) -> Option<Work> {
         splits: round.maps.len(),
         blocks,
         blocks_start,
-        broadcast: Broadcast::None,
+        broadcast: broadcast(state, active),
     })
 }
 
@@ -102,8 +119,12 @@ pub fn locate_range(
 #[must_use]
 pub fn locate_block(state: &State, dataset: &Dataset, position: u32) -> Option<LocatedBlock> {
     let row = dataset.blocks.rows().get(position as usize)?;
-    let holders = row
-        .workers
+    let summary = dataset.blocks.summary(dataset.id, position)?;
+    Some(located(state, summary, &row.workers))
+}
+
+fn located(state: &State, summary: BlockSummary, workers: &[WorkerId]) -> LocatedBlock {
+    let holders = workers
         .iter()
         .filter_map(|worker| state.worker(*worker))
         .filter(|worker| worker.is_registered())
@@ -111,10 +132,10 @@ pub fn locate_block(state: &State, dataset: &Dataset, position: u32) -> Option<L
             worker: worker.id,
             address: worker.info.address.clone(),
         });
-    Some(LocatedBlock {
-        summary: dataset.blocks.summary(dataset.id, position)?,
+    LocatedBlock {
+        summary,
         holders: holders.collect(),
-    })
+    }
 }
 
 /// How many of a block's holders count towards what is wanted: those that are
@@ -150,20 +171,59 @@ pub fn is_surplus(state: &State, block: BlockId, worker: WorkerId) -> bool {
     known.sealed.is_some() && lasting_holders(state, &others) >= usize::from(known.spec.replicas)
 }
 
-fn commit_work(active: &Active) -> Option<Work> {
+fn close_work(state: &State, job: &Job, active: &Active) -> Option<Work> {
     let round = active.round();
-    let plan = round.plan.as_ref()?;
+    let output = active.output.as_ref()?;
+    let part = |partition: u32| {
+        let blocks = output.parts.get(&partition)?.iter();
+        let located = blocks.map(|block| located(state, block.summary, &block.workers));
+        Some(located.collect())
+    };
+    Some(Work::Close {
+        parts: (0..round.reducers).map(part).collect::<Option<_>>()?,
+        outputs: round.outputs.clone(),
+        round: round.id.round,
+        rounds_max: job.current_step()?.rounds_max,
+        broadcast: broadcast(state, active),
+        output: active.close_output?,
+    })
+}
+
+fn commit_work(state: &State, active: &Active) -> Option<Work> {
+    let round = active.round();
     let part = |partition: u32| {
         Some(CommittedPart {
             attempt: round.reduces.accepted(partition)?.number,
             output: *round.outputs.get(partition as usize)?,
         })
     };
+    let blocks = match active.written {
+        None => Vec::new(),
+        Some(written) => {
+            let mut parts = vec![Vec::new(); round.reducers as usize];
+            for block in locate_range(state, written, 0..u64::MAX).0 {
+                let part = DatasetOutput::part_of(block.summary.id)?;
+                parts.get_mut(part as usize)?.push(block);
+            }
+            parts
+        }
+    };
     Some(Work::Commit {
         parts: (0..round.reducers).map(part).collect::<Option<_>>()?,
-        blocks: Vec::new(),
-        replaces: plan.replaces.clone(),
+        blocks,
+        replaces: active.replaces.clone(),
     })
+}
+
+/// The dataset of each side file of a job, in their order; none for one that is
+/// no dataset.
+#[must_use]
+pub fn side_datasets(job: &Job) -> Vec<Option<DatasetId>> {
+    let mut datasets = job.side_datasets.iter().copied();
+    let files = job.spec.side_files.iter();
+    files
+        .map(|file| file.location.dataset().and_then(|_| datasets.next()))
+        .collect()
 }
 
 /// A job's specification.

@@ -2,21 +2,28 @@
 //! live grant (S4). The first accepted outcome of a task wins (S2); whoever
 //! repeats a report, or comes late, is refused and changes nothing.
 
-use vivat_shared::attempt::{AttemptFailure, Counters, Outcome, OutputIdentity, PartOutput};
+use std::sync::Arc;
+
+use vivat_shared::attempt::{
+    AttemptFailure, Counters, Outcome, OutputIdentity, PartOutput, SkippedRecord,
+};
 use vivat_shared::cause::{FailureCause, JobFailure};
-use vivat_shared::dataset::{ReplicatedBlock, output_block};
-use vivat_shared::ids::{AttemptId, TaskId, TaskKind, WorkerEpoch};
-use vivat_shared::limits::{OUTPUT_BLOCKS_MAX, OUTPUT_TAIL_BYTES_MAX, REPLICAS_MAX};
+use vivat_shared::dataset::ReplicatedBlock;
+use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
+use vivat_shared::limits::{
+    OUTPUT_TAIL_BYTES_MAX, SKIPPED_BYTES_MAX, SKIPPED_RECORDS_MAX, SKIPPED_TEXT_BYTES_MAX,
+};
 use vivat_shared::size_code::SizeCode;
 use vivat_shared::timeline::AttemptEnd;
 
 use super::Context;
 use super::append_blocks::known_holders;
 use super::effects::{
-    Lost, accept, charge_loss, end_job, finish_output, input_of, release, revoke,
+    Lost, accept, charge_loss, end_job, end_work, fail_job, input_of, release,
 };
+use super::finish_close::{Verdict, check_blocks, finish_close};
 use crate::command::{Event, Rejection, Reply};
-use crate::limits::{BLOCK_BYTES_MAX, SEGMENTS_MAX};
+use crate::limits::SEGMENTS_MAX;
 use crate::state::{Fate, Job, JobEnd, Phase, Plan, PlanDraft, State};
 
 pub(super) fn apply(
@@ -43,16 +50,33 @@ pub(super) fn apply(
             finish_plan(context, attempt, worker, seal, replaces.as_ref())
         }
         Outcome::Mapped {
-            segments, counters, ..
-        } => finish_map(context, attempt, worker, segments, counters),
+            segments,
+            counters,
+            skipped,
+        } => finish_map(context, attempt, worker, segments, counters)
+            .map(|()| note_skipped(context, attempt, skipped)),
         Outcome::Reduced {
             output,
             blocks,
             counters,
-            ..
-        } => check_part(context.state, attempt, output, blocks)
-            .map(|()| finish_reduce(context, attempt, worker, *output, blocks, counters)),
-        Outcome::Closed { .. } => Err(contradiction("no round is closed yet")),
+            skipped,
+        } => check_part(context.state, attempt, output, blocks).map(|()| {
+            finish_reduce(context, attempt, worker, *output, blocks, counters);
+            note_skipped(context, attempt, skipped);
+            end_whole_work(context, attempt);
+        }),
+        Outcome::Closed {
+            broadcast,
+            metrics,
+            again,
+        } => {
+            let verdict = Verdict {
+                broadcast,
+                metrics,
+                again: *again,
+            };
+            finish_close(context, attempt, worker, verdict)
+        }
         Outcome::Committed => finish_commit(context, attempt, worker),
         Outcome::Failed(failure) => {
             fail(context, attempt, worker, failure);
@@ -80,13 +104,13 @@ pub(super) fn apply(
     Ok(Reply::Done)
 }
 
-fn contradiction(detail: &str) -> FailureCause {
+pub(super) fn contradiction(detail: &str) -> FailureCause {
     FailureCause::Internal {
         detail: detail.to_owned(),
     }
 }
 
-fn expect_kind(attempt: AttemptId, kind: TaskKind) -> Result<(), FailureCause> {
+pub(super) fn expect_kind(attempt: AttemptId, kind: TaskKind) -> Result<(), FailureCause> {
     if attempt.task.kind == kind {
         return Ok(());
     }
@@ -141,16 +165,20 @@ fn finish_plan(
     }
     draft.splits.shrink_to_fit();
     let input_bytes = draft.input_bytes;
-    round.start(Plan {
+    round.start(Arc::new(Plan {
         files: draft.files,
         splits: draft.splits,
         input_bytes,
-        replaces: replaces.cloned(),
-    });
+    }));
     active.phase = Phase::Work;
     active.local_age_ms = age_ms;
-    if let Some(job) = context.state.job_mut(attempt.job()) {
-        job.input_bytes = input_bytes;
+    // The first plan speaks for the job: of what it reads, and of what stood where
+    // its output goes.
+    if attempt.task.round.step == 0 {
+        active.replaces = replaces.cloned();
+        if let Some(job) = context.state.job_mut(attempt.job()) {
+            job.input_bytes = input_bytes;
+        }
     }
     accept(context, attempt, worker, &Counters::new());
     let job = attempt.job();
@@ -213,17 +241,54 @@ fn finish_reduce(
     round
         .suspicions
         .retain(|_, suspicion| !suspicion.readers.is_empty());
-    let all_completed = round.reduces.all_completed();
     if let Some(output) = dataset {
         context.state.directory.change_output(output, count, 0);
     }
-    // Left to an entry that comes later, or never: mistake 12.
-    if all_completed && !cfg!(vivat_seeded_bug = "second-entry") {
-        if dataset.is_some() {
-            finish_output(context, attempt.job());
-        } else {
-            begin_commit(context, attempt.task);
+}
+
+/// What comes after the last partition comes with it. Left to an entry that comes
+/// later, or never: mistake 12.
+fn end_whole_work(context: &mut Context<'_>, attempt: AttemptId) {
+    let active = context.state.job(attempt.job()).and_then(Job::active);
+    let whole = active.is_some_and(|active| active.round().reduces.all_completed());
+    if whole && !cfg!(vivat_seeded_bug = "second-entry") {
+        end_work(context, attempt.job());
+    }
+}
+
+/// Remembers the first records that were skipped. A job that skipped more than it
+/// may fails.
+fn note_skipped(context: &mut Context<'_>, attempt: AttemptId, skipped: &[SkippedRecord]) {
+    let Some(job) = context.state.job_mut(attempt.job()) else {
+        return;
+    };
+    for record in skipped {
+        if job.skipped.len() >= SKIPPED_RECORDS_MAX {
+            break;
         }
+        job.skipped.push(bounded(record));
+    }
+    let (skipped, skipped_max) = (job.skipped_records, job.spec.skipped_max);
+    if skipped > skipped_max {
+        let cause = FailureCause::TooManySkipped {
+            skipped,
+            skipped_max,
+        };
+        fail_job(context, attempt.job(), cause);
+    }
+}
+
+fn bounded(record: &SkippedRecord) -> SkippedRecord {
+    let text = |text: &String| {
+        let end = text.floor_char_boundary(SKIPPED_TEXT_BYTES_MAX);
+        text[..end].to_owned()
+    };
+    let bytes = record.bytes.len().min(SKIPPED_BYTES_MAX);
+    SkippedRecord {
+        display: text(&record.display),
+        offset: record.offset,
+        bytes: record.bytes[..bytes].to_vec(),
+        problem: text(&record.problem),
     }
 }
 
@@ -247,37 +312,12 @@ fn check_part(
             Err(contradiction("blocks of an output that is no dataset"))
         };
     };
-    let expected = |number: usize| {
-        let number = u16::try_from(number).unwrap_or(u16::MAX);
-        output_block(output.dataset, attempt.task.index, attempt.number, number)
-    };
-    let in_order = blocks.iter().enumerate().all(|(number, block)| {
-        let fits = (1..=BLOCK_BYTES_MAX).contains(&block.summary.bytes);
-        block.summary.id == expected(number) && fits
-    });
-    let bytes = blocks
-        .iter()
-        .fold(0_u64, |sum, block| sum.saturating_add(block.summary.bytes));
-    if blocks.len() > OUTPUT_BLOCKS_MAX || !in_order || bytes != part.bytes {
-        return Err(contradiction("the blocks of a part are not the part"));
-    }
-    if let Err(full) = state.directory.check_blocks(blocks.len() as u64) {
-        let detail = format!("the directory is full: {full}");
-        return Err(FailureCause::Storage { detail });
-    }
-    let is_held = |block: &ReplicatedBlock| {
-        block.workers.len() <= usize::from(REPLICAS_MAX)
-            && block
-                .workers
-                .iter()
-                .any(|worker| state.is_registered(*worker))
-    };
-    if blocks.iter().all(is_held) {
+    let AttemptId { task, .. } = attempt;
+    let bytes = check_blocks(state, output.dataset, task.index, attempt, blocks)?;
+    if bytes == part.bytes {
         return Ok(());
     }
-    Err(FailureCause::Storage {
-        detail: "every worker that a block of the output was written to is lost".to_owned(),
-    })
+    Err(contradiction("the blocks of a part are not the part"))
 }
 
 /// The later entry of mistake 12.
@@ -285,33 +325,15 @@ fn check_part(
 pub(super) fn begin_due_commits(context: &mut Context<'_>) {
     let jobs: Vec<_> = context.state.active.iter().copied().collect();
     for job in jobs {
-        let active = context.state.job(job).and_then(crate::state::Job::active);
-        let Some(round) = active.map(crate::state::Active::round) else {
-            continue;
-        };
-        if round.plan.is_some() && round.reduces.all_completed() {
-            let last = TaskId {
-                round: round.id,
-                kind: TaskKind::Reduce,
-                index: 0,
-            };
-            begin_commit(context, last);
+        let active = context.state.job(job).and_then(Job::active);
+        let due = active.is_some_and(|active| {
+            let round = active.round();
+            active.phase == Phase::Work && round.reduces.all_completed()
+        });
+        if due {
+            end_work(context, job);
         }
     }
-}
-
-/// The last partition is there: maps that still run again are for nobody.
-fn begin_commit(context: &mut Context<'_>, last: TaskId) {
-    let job = last.round.job;
-    let Some(active) = context.state.active_mut(job) else {
-        return;
-    };
-    active.phase = Phase::Commit;
-    active.round_mut().suspicions.clear();
-    for (attempt, worker) in active.live() {
-        revoke(context, attempt, worker);
-    }
-    context.events.push(Event::JobChanged { job });
 }
 
 fn finish_commit(

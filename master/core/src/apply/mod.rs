@@ -23,6 +23,7 @@ mod drain_worker;
 mod effects;
 mod expire_worker;
 mod finish_attempt;
+mod finish_close;
 mod forget_job;
 mod judge_segment;
 mod open_dataset;

@@ -13,8 +13,8 @@ use super::effects::output_name;
 use super::open_dataset::check_not_of_job;
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX};
-use crate::state::job::hosts;
-use crate::state::{Active, DatasetOutput, Job, Stage, State};
+use crate::state::job::{hosts, writes_dataset};
+use crate::state::{Active, DatasetOutput, History, Job, Stage, State};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -38,14 +38,17 @@ pub(super) fn apply(
             limit: format!("{SPEC_BYTES_MAX} bytes of all jobs' specifications"),
         });
     }
-    let datasets = read_datasets(state, spec)?;
+    let datasets = named_datasets(state, spec.inputs.iter())?;
+    let side_files = spec.side_files.iter().map(|file| &file.location);
+    let side_datasets = named_datasets(state, side_files)?;
     let id = JobId(state.last_job + 1);
     let mut job = Job {
         id,
         key: Arc::from(key),
         spec: Arc::new(spec.clone()),
         spec_bytes,
-        datasets: datasets.clone(),
+        datasets,
+        side_datasets,
         host: hosts(spec).first().map(|host| (*host).clone()),
         submitted_at_ms: state.now_ms,
         submitted_age_ms: state.age_ms,
@@ -53,7 +56,10 @@ pub(super) fn apply(
         counts: AttemptCounts::default(),
         counters: BTreeMap::new(),
         input_bytes: 0,
-        stage: Stage::Active(Box::new(Active::new(id, spec))),
+        history: History::default(),
+        skipped_records: 0,
+        skipped: Vec::new(),
+        stage: Stage::Active(Box::new(Active::new(id, spec, state.age_ms))),
     };
     if let Some(name) = output_name(&job)
         && !spec.overwrite
@@ -61,11 +67,11 @@ pub(super) fn apply(
     {
         return Err(Rejection::DatasetExists { name });
     }
-    if output_name(&job).is_some() {
+    if (0..spec.steps.len()).any(|step| writes_dataset(spec, step)) {
         state.directory.check_datasets()?;
     }
     state.last_job = id.0;
-    open_datasets(state, &mut job, &datasets);
+    open_datasets(state, &mut job);
     state.insert_job(job);
     context.events.push(Event::JobChanged { job: id });
     Ok(Reply::Job {
@@ -74,9 +80,12 @@ pub(super) fn apply(
     })
 }
 
-/// The datasets that the inputs name, in their order. What a name leads to is
+/// The datasets that locations name, in their order. What a name leads to is
 /// settled here: a dataset that takes the name later is not what was asked for.
-fn read_datasets(state: &State, spec: &JobSpec) -> Result<Vec<DatasetId>, Rejection> {
+fn named_datasets<'a>(
+    state: &State,
+    locations: impl Iterator<Item = &'a InputPattern>,
+) -> Result<Vec<DatasetId>, Rejection> {
     let resolve = |name: &str| {
         state
             .directory
@@ -84,29 +93,25 @@ fn read_datasets(state: &State, spec: &JobSpec) -> Result<Vec<DatasetId>, Reject
             .map(|dataset| dataset.id)
             .ok_or_else(|| Rejection::UnknownDatasetName(name.to_owned()))
     };
-    spec.inputs
-        .iter()
+    locations
         .filter_map(InputPattern::dataset)
         .map(resolve)
         .collect()
 }
 
 /// From now on they cannot vanish (S15), and the output has an id.
-fn open_datasets(state: &mut State, job: &mut Job, datasets: &[DatasetId]) {
-    for dataset in datasets {
+fn open_datasets(state: &mut State, job: &mut Job) {
+    for dataset in job.reads() {
         state
             .directory
-            .update(*dataset, |known| known.readers.insert(job.id));
+            .update(dataset, |known| known.readers.insert(job.id));
     }
-    if output_name(job).is_none() {
+    if !writes_dataset(&job.spec, 0) {
         return;
     }
     let dataset = state.directory.mint_output(job.id);
     if let Some(active) = job.active_mut() {
-        active.output = Some(DatasetOutput {
-            dataset,
-            parts: BTreeMap::new(),
-        });
+        active.output = Some(DatasetOutput::new(dataset));
     }
 }
 
@@ -146,9 +151,6 @@ fn check(key: &str, spec: &JobSpec) -> Result<u32, SpecError> {
     spec.validate()?;
     if let OutputLocation::Dataset { name: Some(name) } = &spec.output {
         check_not_of_job(name)?;
-    }
-    if spec.steps.len() > 1 || spec.steps.iter().any(|step| step.closes) {
-        return fail("step", "one step; several do not run yet".to_owned());
     }
     if hosts(spec).len() > 1 {
         let problem = "plain paths of one machine, so that a worker can see them all; \

@@ -25,7 +25,8 @@ fn check_indexes(state: &State) -> Vec<Violation> {
     let directory = &state.directory;
     let writers: BTreeSet<(DatasetId, JobId)> = state
         .jobs()
-        .filter_map(|job| Some((job.active()?.output.as_ref()?.dataset, job.id)))
+        .filter_map(|job| Some((job.id, job.active()?)))
+        .flat_map(|(id, active)| active.outputs().map(move |output| (output, id)))
         .collect();
     let written: BTreeSet<(DatasetId, JobId)> = directory
         .outputs()
@@ -60,10 +61,8 @@ fn readers(state: &State) -> BTreeSet<(DatasetId, JobId)> {
 fn reading(state: &State) -> BTreeSet<(DatasetId, JobId)> {
     let of = |job: &'_ Job| {
         let id = job.id;
-        let datasets = job.datasets.iter();
-        datasets
-            .map(move |dataset| (*dataset, id))
-            .collect::<Vec<_>>()
+        let read = job.reads().into_iter();
+        read.map(move |dataset| (dataset, id))
     };
     state.jobs().flat_map(of).collect()
 }

@@ -14,6 +14,7 @@ mod final_states;
 mod immutable;
 mod indexes;
 mod once;
+mod rounds;
 mod tables;
 
 use crate::state::State;
@@ -36,6 +37,7 @@ pub fn check(state: &State) -> Vec<Violation> {
         directory::check,
         datasets::check,
         immutable::check,
+        rounds::check,
         tables::check,
         indexes::check,
         bounds::check,
@@ -53,6 +55,7 @@ pub fn check_step(before: &State, after: &State) -> Vec<Violation> {
         final_states::check,
         immutable::check_step,
         datasets::check_step,
+        rounds::check_step,
     ];
     properties
         .into_iter()

@@ -44,7 +44,11 @@ fn check_job(job: &Job) -> Option<Violation> {
         .filter(|partition| round.reduces.accepted(*partition).is_some())
         .count();
     let whole = accepted == round.reducers as usize;
-    ensure((active.phase == Phase::Commit) == whole, "S2", || {
+    let over = match active.phase {
+        Phase::Plan | Phase::Work => false,
+        Phase::Close | Phase::Commit => true,
+    };
+    ensure(over == whole, "S2", || {
         format!(
             "{} is in phase {:?} with {accepted} of {} partitions",
             job.id, active.phase, round.reducers

@@ -16,7 +16,13 @@ pub(super) fn check(state: &State) -> Vec<Violation> {
 
 fn check_active(active: &Active) -> Vec<Violation> {
     let round = active.round();
-    let tables = [&round.planning, &round.maps, &round.reduces, &active.commit];
+    let tables = [
+        &round.planning,
+        &round.maps,
+        &round.reduces,
+        &round.close,
+        &active.commit,
+    ];
     tables
         .into_iter()
         .flat_map(|table| check_table(table, &round.id.to_string()))

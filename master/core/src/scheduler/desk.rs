@@ -160,10 +160,11 @@ impl<'a> Desk<'a> {
         };
         match active.phase {
             Phase::Plan => self.place_control(job, active, TaskKind::Plan),
+            Phase::Close => self.place_control(job, active, TaskKind::Close),
             Phase::Commit => self.place_control(job, active, TaskKind::Commit),
             Phase::Work => {
                 self.place_map(job, active)
-                    || (active.round().may_fetch() && self.place_reduce(job, active))
+                    || (self.may_fetch(job, active) && self.place_reduce(job, active))
             }
         }
     }
@@ -273,6 +274,14 @@ impl<'a> Desk<'a> {
             })
             .filter(|&at| self.rooms[at].worker.sees_paths_of(want.job))
             .collect()
+    }
+
+    /// Whether the round's reduces may be granted, behind what this run placed.
+    fn may_fetch(&self, job: &Job, active: &Active) -> bool {
+        let round = active.round();
+        let placed = |room: &Room<'_>| room.placed.get(&(job.id, TaskKind::Map)).copied();
+        let placed: u32 = self.rooms.iter().filter_map(placed).sum();
+        round.may_fetch() || round.maps.counts().idle == placed
     }
 
     fn place_reduce(&mut self, job: &'a Job, active: &'a Active) -> bool {

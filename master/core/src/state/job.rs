@@ -1,28 +1,37 @@
 //! A job: what was asked, and how far it is.
 //!
 //! ```text
-//!   plan --sealed--> work (maps and reduces) --all reduced--> commit --> Succeeded
-//!     \____________________\_____________________________________\----> Failed
-//!      \____________________\----> Cancelled (not while a commit can go on)
+//!         +---------------- next step ---------------+
+//!         v        +----- again: next round -----+   |
+//!   plan --sealed--> work (maps and reduces) --> close --> commit --> Succeeded
+//!     \____________________\______________________\___________\----> Failed
+//!      \____________________\______________________\----> Cancelled (not while
+//!                                                             a commit can go on)
 //! ```
+//!
+//! A step that does not close goes from work to what comes after it. A close goes
+//! back to work when a block of the round's output is lost. Only the current round
+//! has tables; of those before it remain what they wrote, what they handed on, and
+//! a line of history.
 //!
 //! An ended job keeps no table: a thousand of them must stay small.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vivat_shared::attempt::Counters;
+use vivat_shared::attempt::{Counters, OutputIdentity, SkippedRecord, counters};
 use vivat_shared::cause::JobFailure;
 use vivat_shared::dataset::ReplicatedBlock;
 use vivat_shared::ids::{
     AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
 };
-use vivat_shared::job::{HostIdentity, JobSpec, OutputLocation, Visibility};
+use vivat_shared::job::{HostIdentity, JobSpec, OutputLocation, StepSpec, Visibility};
 use vivat_shared::limits::COUNTERS_MAX;
 use vivat_shared::limits::NAME_BYTES_MAX;
 use vivat_shared::view::{AttemptCounts, JobState, TaskCounts};
 
+use super::history::History;
 use super::round::Round;
 use super::tasks::TaskTable;
 use super::timeline::Span;
@@ -34,6 +43,8 @@ pub enum Phase {
     Plan,
     /// Maps and reduces.
     Work,
+    /// All of the round is reduced, and it is judged.
+    Close,
     /// All is reduced; the output becomes visible.
     Commit,
 }
@@ -49,11 +60,16 @@ pub enum JobEnd {
     Cancelled,
 }
 
-/// One step of a job and its rounds, the last of which is the current one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// At least one.
-    pub rounds: Vec<Round>,
+/// What the tasks of a round read beside their input.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HandedOn {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These bytes.
+    Inline(Arc<[u8]>),
+    /// A dataset without a name, which the job reads.
+    Stored(DatasetId),
 }
 
 /// What only a job that has not ended has.
@@ -61,12 +77,23 @@ pub struct Step {
 pub struct Active {
     /// What it is doing.
     pub phase: Phase,
-    /// At least one; the last is the current one.
-    steps: Vec<Step>,
+    /// The current round.
+    round: Round,
     /// The commit task; never granted when the output is a dataset.
     pub commit: TaskTable,
-    /// The output so far, if it is a dataset.
+    /// What the round has written so far, if it writes into a dataset.
     pub output: Option<DatasetOutput>,
+    /// Where the round's close puts a broadcast that is too large to be inline;
+    /// from the time that the round is closed.
+    pub close_output: Option<DatasetId>,
+    /// What the round reads beside its input.
+    pub handed_on: HandedOn,
+    /// What the step before wrote, if the current one reads it.
+    pub previous: Option<DatasetId>,
+    /// What the last step's last round wrote, to be copied to where the output goes.
+    pub written: Option<DatasetId>,
+    /// What the first plan found at the output.
+    pub replaces: Option<OutputIdentity>,
     /// Granted attempts.
     pub running: u32,
     /// Attempts of the current round that came to nothing, the first of them.
@@ -86,6 +113,13 @@ pub struct DatasetOutput {
 }
 
 impl DatasetOutput {
+    pub(crate) fn new(dataset: DatasetId) -> Self {
+        Self {
+            dataset,
+            parts: BTreeMap::new(),
+        }
+    }
+
     /// The partition that a block of it would be of.
     #[must_use]
     pub fn part_of(id: BlockId) -> Option<u32> {
@@ -156,6 +190,8 @@ pub struct Job {
     pub spec_bytes: u32,
     /// The datasets that its inputs name, in their order; none once it ended.
     pub datasets: Vec<DatasetId>,
+    /// The datasets that its side files name, in their order; none once it ended.
+    pub side_datasets: Vec<DatasetId>,
     /// The machine whose plain paths it names.
     pub host: Option<HostIdentity>,
     /// When it was accepted, in milliseconds since 1970.
@@ -170,12 +206,18 @@ pub struct Job {
     pub counters: Counters,
     /// Bytes of input, by the plan.
     pub input_bytes: u64,
+    /// Rounds that are over.
+    pub history: History,
+    /// Records that were skipped.
+    pub skipped_records: u64,
+    /// The first of them.
+    pub skipped: Vec<SkippedRecord>,
     /// Whether it has ended.
     pub stage: Stage,
 }
 
 impl Active {
-    pub(crate) fn new(job: JobId, spec: &JobSpec) -> Self {
+    pub(crate) fn new(job: JobId, spec: &JobSpec, age_ms: u64) -> Self {
         let id = RoundId {
             job,
             step: 0,
@@ -184,11 +226,14 @@ impl Active {
         let reducers = spec.steps.first().map_or(1, |step| step.reducers);
         Self {
             phase: Phase::Plan,
-            steps: vec![Step {
-                rounds: vec![Round::new(id, reducers)],
-            }],
+            round: Round::new(id, reducers, age_ms),
             commit: TaskTable::new(1),
             output: None,
+            close_output: None,
+            handed_on: HandedOn::Nothing,
+            previous: None,
+            written: None,
+            replaces: None,
             running: 0,
             mishaps: Vec::new(),
             local_age_ms: 0,
@@ -198,17 +243,26 @@ impl Active {
     /// The current round.
     #[must_use]
     pub fn round(&self) -> &Round {
-        self.steps
-            .last()
-            .and_then(|step| step.rounds.last())
-            .expect("a job has a step with a round from its submission on")
+        &self.round
     }
 
     pub(crate) fn round_mut(&mut self) -> &mut Round {
-        self.steps
-            .last_mut()
-            .and_then(|step| step.rounds.last_mut())
-            .expect("a job has a step with a round from its submission on")
+        &mut self.round
+    }
+
+    /// Datasets of its own that it reads: they go with it.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = DatasetId> {
+        let stored = match self.handed_on {
+            HandedOn::Stored(dataset) => Some(dataset),
+            HandedOn::Nothing | HandedOn::Inline(_) => None,
+        };
+        [self.previous, self.written, stored].into_iter().flatten()
+    }
+
+    /// Datasets that it writes into, and that are not there yet.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = DatasetId> {
+        let output = self.output.as_ref().map(|output| output.dataset);
+        output.into_iter().chain(self.close_output)
     }
 
     /// The table of a task of the current round.
@@ -222,7 +276,7 @@ impl Active {
             TaskKind::Plan => Some(&round.planning),
             TaskKind::Map => Some(&round.maps),
             TaskKind::Reduce => Some(&round.reduces),
-            TaskKind::Close => None,
+            TaskKind::Close => Some(&round.close),
             TaskKind::Commit => Some(&self.commit),
         }
     }
@@ -235,7 +289,7 @@ impl Active {
             TaskKind::Plan => Some(&mut self.round_mut().planning),
             TaskKind::Map => Some(&mut self.round_mut().maps),
             TaskKind::Reduce => Some(&mut self.round_mut().reduces),
-            TaskKind::Close => None,
+            TaskKind::Close => Some(&mut self.round_mut().close),
             TaskKind::Commit => Some(&mut self.commit),
         }
     }
@@ -246,7 +300,7 @@ impl Active {
         match kind {
             TaskKind::Plan => self.phase == Phase::Plan,
             TaskKind::Map | TaskKind::Reduce => self.phase == Phase::Work,
-            TaskKind::Close => false,
+            TaskKind::Close => self.phase == Phase::Close,
             TaskKind::Commit => self.phase == Phase::Commit,
         }
     }
@@ -266,6 +320,7 @@ impl Active {
             (TaskKind::Plan, &round.planning),
             (TaskKind::Map, &round.maps),
             (TaskKind::Reduce, &round.reduces),
+            (TaskKind::Close, &round.close),
             (TaskKind::Commit, &self.commit),
         ];
         tables
@@ -301,6 +356,7 @@ impl Active {
                 round.maps.next_idle(0).is_some()
                     || (round.may_fetch() && round.reduces.next_idle(0).is_some())
             }
+            Phase::Close => round.close.next_idle(0).is_some(),
             Phase::Commit => self.commit.next_idle(0).is_some(),
         }
     }
@@ -351,8 +407,27 @@ impl Job {
         u32::try_from(age_ms.saturating_sub(self.submitted_age_ms)).unwrap_or(u32::MAX)
     }
 
-    /// Adds an accepted attempt's counters; names beyond the bounds are dropped.
+    /// The datasets that it must find as long as it has not ended (S15).
+    pub(crate) fn reads(&self) -> BTreeSet<DatasetId> {
+        let given = self.datasets.iter().chain(&self.side_datasets).copied();
+        let owned = self.active().into_iter().flat_map(Active::owned);
+        given.chain(owned).collect()
+    }
+
+    /// The step that its current round belongs to.
+    #[must_use]
+    pub fn current_step(&self) -> Option<&StepSpec> {
+        let step = self.active()?.round().id.step;
+        self.spec.steps.get(usize::from(step))
+    }
+
+    /// Adds an accepted attempt's counters; names beyond the bounds are dropped,
+    /// but never the one that can fail the job.
     pub(crate) fn add_counters(&mut self, counters: &Counters) {
+        let skipped = counters.get(counters::MAP_RECORDS_SKIPPED);
+        self.skipped_records = self
+            .skipped_records
+            .saturating_add(skipped.copied().unwrap_or(0));
         for (name, count) in counters {
             if let Some(sum) = self.counters.get_mut(name) {
                 *sum = sum.saturating_add(*count);
@@ -372,6 +447,7 @@ pub(crate) fn hosts(spec: &JobSpec) -> Vec<&HostIdentity> {
     let mut hosts: Vec<&HostIdentity> = spec
         .inputs
         .iter()
+        .chain(spec.side_files.iter().map(|file| &file.location))
         .map(|input| &input.visibility)
         .chain(output)
         .filter_map(|visibility| match visibility {
@@ -382,4 +458,12 @@ pub(crate) fn hosts(spec: &JobSpec) -> Vec<&HostIdentity> {
     hosts.sort();
     hosts.dedup();
     hosts
+}
+
+/// Whether the rounds of a step write into a dataset: of the last step only if they
+/// are closed, because a close reads what they wrote, or if the output is one.
+pub(crate) fn writes_dataset(spec: &JobSpec, step: usize) -> bool {
+    let is_last = step + 1 >= spec.steps.len();
+    let closes = spec.steps.get(step).is_some_and(|step| step.closes);
+    !is_last || closes || matches!(spec.output, OutputLocation::Dataset { .. })
 }

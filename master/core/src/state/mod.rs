@@ -9,6 +9,7 @@
 mod column;
 mod dataset;
 mod directory;
+mod history;
 mod idle;
 pub mod job;
 mod pace;
@@ -28,7 +29,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub use dataset::{BlockRow, BlockTable, Dataset, FileList, Sealed};
 pub use directory::Directory;
-pub use job::{Active, DatasetOutput, Ended, Job, JobEnd, Phase, Stage};
+pub use history::History;
+pub use job::{Active, DatasetOutput, Ended, HandedOn, Job, JobEnd, Phase, Stage};
 pub use pace::Pace;
 pub use round::{Plan, PlanDraft, Round, Suspicion};
 pub use tasks::{Fate, Running, TaskState, TaskTable};
@@ -394,7 +396,7 @@ fn has_last_number(active: &Active, attempt: AttemptId) -> bool {
 pub(crate) fn turn_of(job: &Job) -> Option<Turn> {
     let active = job.active().filter(|active| active.has_grantable())?;
     let lane = match active.phase {
-        Phase::Plan | Phase::Commit => Lane::Control,
+        Phase::Plan | Phase::Close | Phase::Commit => Lane::Control,
         Phase::Work => Lane::Work,
     };
     Some(Turn {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vivat_shared::attempt::{InputFile, OutputIdentity, PartOutput, SplitRange};
+use vivat_shared::attempt::{InputFile, PartOutput, SplitRange};
 use vivat_shared::cause::InputRange;
 use vivat_shared::ids::{RoundId, WorkerEpoch, WorkerId};
 use vivat_shared::size_code::SizeCode;
@@ -21,8 +21,6 @@ pub struct Plan {
     pub splits: Vec<SplitRange>,
     /// Bytes of all splits.
     pub input_bytes: u64,
-    /// What stood at the output.
-    pub replaces: Option<OutputIdentity>,
 }
 
 /// The chunks that a plan attempt has sent so far.
@@ -79,6 +77,10 @@ pub struct Round {
     pub sizes: ByteColumn,
     /// Reduce tasks; none before the plan.
     pub reduces: TaskTable,
+    /// The close task; never granted in a step that does not close.
+    pub close: TaskTable,
+    /// The cluster's age when it began.
+    pub began_age_ms: u64,
     /// What the accepted reduce attempts wrote.
     pub outputs: Vec<PartOutput>,
     /// By map task.
@@ -88,7 +90,7 @@ pub struct Round {
 }
 
 impl Round {
-    pub(crate) fn new(id: RoundId, reducers: u32) -> Self {
+    pub(crate) fn new(id: RoundId, reducers: u32, age_ms: u64) -> Self {
         Self {
             id,
             reducers,
@@ -98,6 +100,8 @@ impl Round {
             maps: TaskTable::default(),
             sizes: ByteColumn::default(),
             reduces: TaskTable::default(),
+            close: TaskTable::new(1),
+            began_age_ms: age_ms,
             outputs: Vec::new(),
             suspicions: BTreeMap::new(),
             preferred: BTreeMap::new(),
@@ -105,14 +109,33 @@ impl Round {
     }
 
     /// Makes the sealed plan the round's, and its tasks with it.
-    pub(crate) fn start(&mut self, plan: Plan) {
+    pub(crate) fn start(&mut self, plan: Arc<Plan>) {
         let splits = u32::try_from(plan.splits.len()).unwrap_or(u32::MAX);
         self.maps = TaskTable::new(splits);
         self.sizes = ByteColumn::zeros(plan.splits.len() * self.reducers as usize);
         self.reduces = TaskTable::new(self.reducers);
         self.outputs = vec![PartOutput::default(); self.reducers as usize];
-        self.plan = Some(Arc::new(plan));
+        self.plan = Some(plan);
         self.drafts.clear();
+    }
+
+    /// The round after it in its step: the same plan, nothing done.
+    pub(crate) fn next(&self, age_ms: u64) -> Self {
+        let number = self.id.round;
+        let id = RoundId {
+            // A round that is committed is done once more.
+            round: if cfg!(vivat_seeded_bug = "repeated-round") {
+                number
+            } else {
+                number + 1
+            },
+            ..self.id
+        };
+        let mut next = Self::new(id, self.reducers, age_ms);
+        if let Some(plan) = &self.plan {
+            next.start(Arc::clone(plan));
+        }
+        next
     }
 
     /// Whether the segments of completed maps are still wanted by some reduce.
@@ -121,10 +144,12 @@ impl Round {
         self.plan.is_some() && !self.reduces.all_completed()
     }
 
-    /// Whether some reduce has all it needs to begin fetching.
+    /// Whether a reduce may be granted: something can be fetched, or will be soon,
+    /// because no map waits for a worker any more.
     #[must_use]
     pub fn may_fetch(&self) -> bool {
-        self.maps.is_empty() || self.maps.counts().completed > 0
+        let maps = self.maps.counts();
+        maps.completed > 0 || maps.idle == 0
     }
 
     /// Where the sizes of a map task's segments are.

@@ -27,7 +27,12 @@ pub fn newest_jobs(state: &State, liveness: &LivenessView, limit: usize) -> Vec<
         .jobs()
         .rev()
         .take(limit)
-        .map(|job| view_of(state, job, liveness))
+        .map(|job| JobView {
+            // A thousand histories would be too much for one answer.
+            rounds: Vec::new(),
+            skipped: Vec::new(),
+            ..view_of(state, job, liveness)
+        })
         .collect()
 }
 
@@ -77,8 +82,8 @@ fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
         output: job.spec.output.display(job.id),
         output_path: job.spec.output.path().unwrap_or_default().to_owned(),
         priority: job.spec.priority,
-        rounds: Vec::new(),
-        skipped: Vec::new(),
+        rounds: job.history.view(),
+        skipped: job.skipped.clone(),
     }
 }
 
@@ -108,6 +113,7 @@ fn active_progress(active: &Active) -> Progress {
         Phase::Plan => "plan",
         Phase::Work if round.maps.all_completed() => "reduce",
         Phase::Work => "map",
+        Phase::Close => "close",
         Phase::Commit => "commit",
     };
     Progress {

@@ -90,6 +90,7 @@ fn next_task(active: &Active) -> Option<TaskId> {
     let round = active.round();
     let (kind, index) = match active.phase {
         Phase::Plan => (TaskKind::Plan, round.planning.next_idle(0)?),
+        Phase::Close => (TaskKind::Close, round.close.next_idle(0)?),
         Phase::Commit => (TaskKind::Commit, active.commit.next_idle(0)?),
         Phase::Work => match round.maps.next_idle(0) {
             Some(index) => (TaskKind::Map, index),

@@ -1,5 +1,7 @@
 //! The end of a job.
 
+use std::collections::BTreeSet;
+
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind};
 use vivat_shared::timeline::AttemptEnd;
@@ -28,7 +30,8 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
         "S2: {id} succeeds without every partition"
     );
     let live = active.live();
-    let output = active.output.as_ref().map(|output| output.dataset);
+    let read = job.reads();
+    let outputs: Vec<DatasetId> = active.outputs().collect();
     let round = active.round();
     let ended = Ended {
         at_ms: now_ms.max(job.started_at_ms.unwrap_or(job.submitted_at_ms)),
@@ -40,13 +43,14 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
     };
     job.counts.killed += live.len() as u64;
     job.stage = Stage::Ended(Box::new(ended));
-    let read = std::mem::take(&mut job.datasets);
+    job.datasets.clear();
+    job.side_datasets.clear();
     if let Some(deadline_ms) = job.deadline_age_ms() {
         context.state.timeouts.remove(&(deadline_ms, id));
     }
     context.state.active.remove(&id);
     context.state.ended.push_back(id);
-    close_datasets(context, id, read, output);
+    close_datasets(context, id, read, outputs);
     for (attempt, worker) in live {
         context.state.unlink(attempt, worker);
         let revoked = Event::AttemptRevoked { attempt, worker };
@@ -68,10 +72,10 @@ fn stop_all(state: &mut State, id: JobId) {
 fn close_datasets(
     context: &mut Context<'_>,
     id: JobId,
-    read: Vec<DatasetId>,
-    output: Option<DatasetId>,
+    read: BTreeSet<DatasetId>,
+    outputs: Vec<DatasetId>,
 ) {
-    if let Some(output) = output {
+    for output in outputs {
         context.state.directory.close_output(output);
     }
     for dataset in read {

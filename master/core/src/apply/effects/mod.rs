@@ -5,6 +5,7 @@ mod attempts;
 mod ending;
 mod history;
 mod output;
+mod rounds;
 mod workers;
 
 pub(super) use attempts::{
@@ -12,4 +13,5 @@ pub(super) use attempts::{
 };
 pub(super) use ending::end_job;
 pub(super) use output::{finish_output, lose_outputs, output_name, release_dataset};
+pub(super) use rounds::{close_round, end_work, fail_job};
 pub(super) use workers::expire;

@@ -11,6 +11,7 @@ use vivat_shared::dataset::{
 use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind, WorkerEpoch};
 use vivat_shared::job::{InputFormat, OutputLocation};
 
+use super::rounds::resume_work;
 use super::{Lost, charge_loss, end_job};
 use crate::apply::Context;
 use crate::command::Event;
@@ -30,7 +31,10 @@ pub(in crate::apply) fn finish_output(context: &mut Context<'_>, id: JobId) {
     let Some(job) = context.state.job(id) else {
         return;
     };
-    let (Some(name), Some(made)) = (output_name(job), dataset_of(context.state, job)) else {
+    let Some(name) = output_name(job) else {
+        return;
+    };
+    let Some(made) = dataset_of(context.state, job, Some(&name)) else {
         return;
     };
     let overwrite = job.spec.overwrite;
@@ -69,7 +73,8 @@ fn output_exists(job: &Job) -> JobFailure {
     }
 }
 
-fn dataset_of(state: &State, job: &Job) -> Option<Dataset> {
+/// What the current round wrote, under a name, or as a dataset of the job's own.
+fn dataset_of(state: &State, job: &Job, name: Option<&str>) -> Option<Dataset> {
     let active = job.active()?;
     let output = active.output.as_ref()?;
     let mut blocks = BlockTable::default();
@@ -84,26 +89,67 @@ fn dataset_of(state: &State, job: &Job) -> Option<Dataset> {
             crc32c: part.crc32c,
         })
         .collect();
-    Some(Dataset {
-        id: output.dataset,
+    let mut dataset = owned(state, job.id, output.dataset, blocks, REPLICAS_DEFAULT);
+    if let Some(sealed) = &mut dataset.sealed {
+        sealed.file_count = files.len() as u64;
+        sealed.files = FileList::Listed(files);
+        sealed.named = name.is_some();
+    }
+    if let Some(name) = name {
+        name.clone_into(&mut dataset.spec.name);
+        dataset.readers.clear();
+    }
+    Some(dataset)
+}
+
+/// A dataset of blocks that a job wrote and that it alone reads: without a name, and
+/// gone with the job. Its blocks are one file.
+pub(super) fn owned(
+    state: &State,
+    job: JobId,
+    id: DatasetId,
+    blocks: BlockTable,
+    replicas: u8,
+) -> Dataset {
+    let bytes = blocks.bytes_before(u32::MAX);
+    let file = DatasetFile {
+        name: part_name(0),
+        bytes,
+        // Each block has a checksum of its own, and nobody reads it as a file.
+        crc32c: 0,
+    };
+    Dataset {
+        id,
         key: None,
         spec: DatasetSpec {
-            name: output_name(job)?,
+            name: format!("{job}.{id}"),
             format: InputFormat::Text,
             shape: Shape::Directory,
-            replicas: REPLICAS_DEFAULT,
+            replicas,
         },
         created_at_ms: state.now_ms,
-        job: Some(job.id),
+        job: Some(job),
         sealed: Some(Sealed {
-            file_count: files.len() as u64,
-            bytes: blocks.bytes_before(u32::MAX),
-            files: FileList::Listed(files),
-            named: true,
+            file_count: 1,
+            bytes,
+            files: FileList::Listed(vec![file]),
+            named: false,
         }),
         blocks,
-        readers: BTreeSet::new(),
-    })
+        readers: BTreeSet::from([job]),
+    }
+}
+
+/// Makes what the current round wrote a dataset of the job's own, if it wrote into
+/// one.
+pub(super) fn own_output(context: &mut Context<'_>, id: JobId) -> Option<DatasetId> {
+    let made = dataset_of(context.state, context.state.job(id)?, None)?;
+    let dataset = made.id;
+    context.state.active_mut(id)?.output = None;
+    context.state.directory.close_output(dataset);
+    context.state.directory.insert(made);
+    context.events.push(Event::DatasetChanged { dataset });
+    Some(dataset)
 }
 
 /// Lets go of a dataset that was replaced, once nobody reads it.
@@ -145,9 +191,13 @@ pub(in crate::apply) fn lose_outputs(
         .filter(|(_, blocks)| blocks.iter().any(is_lost))
         .map(|(partition, _)| *partition)
         .collect();
+    if lost.is_empty() {
+        return;
+    }
     for partition in lost {
         lose_reduce(context, job, partition, holder);
     }
+    resume_work(context, job);
 }
 
 /// Completed -> Idle for a reduce task whose output is gone. Charges the loss.
