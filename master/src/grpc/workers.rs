@@ -129,7 +129,7 @@ impl WorkerService for Services {
             })
             .collect::<Result<BTreeMap<AttemptId, Progress>, WireError>>()?;
         let kill = leader
-            .heartbeat(worker, &held, progress)
+            .heartbeat(worker, &held, &progress)
             .map_err(|error| self.status(error))?;
         let ended = leader.ended(request.jobs.into_iter().map(JobId));
         if request.disk_bytes > 0 {

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub(crate) grants_refused: Counter,
     /// Attempts asked back from workers with a queue.
     pub(crate) taken_back: Counter,
+    /// Second attempts proposed for stragglers.
+    pub(crate) backups: Counter,
     /// Workers that were expired while this replica led.
     pub(crate) workers_expired: Counter,
     /// Terms that this replica saw begin.
@@ -100,6 +102,7 @@ impl Default for Metrics {
             attempts_revoked: Counter::default(),
             grants_refused: Counter::default(),
             taken_back: Counter::default(),
+            backups: Counter::default(),
             workers_expired: Counter::default(),
             elections: Counter::default(),
             workers_sent_on: Counter::default(),
@@ -167,6 +170,11 @@ impl Metrics {
                 "attempts_taken_back",
                 "Attempts asked back",
                 &self.taken_back,
+            ),
+            (
+                "backups",
+                "Second attempts proposed for stragglers",
+                &self.backups,
             ),
             ("workers_expired", "Workers expired", &self.workers_expired),
             ("elections", "Terms seen to begin", &self.elections),

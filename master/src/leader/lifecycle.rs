@@ -182,7 +182,7 @@ impl Lifecycle {
             return Err(rejection.into());
         }
         let (proposer, pump) = proposer::proposer(self.raft.clone(), term);
-        let mut sessions = Sessions::new(self.settings.lease);
+        let mut sessions = Sessions::new(self.settings.lease, self.raft.age_ms(term));
         let now = Instant::now();
         for worker in self.raft.read(super::live_workers) {
             sessions.begin(worker, began(now, self.settings.lease));

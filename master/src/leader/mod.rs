@@ -238,13 +238,14 @@ impl Leader {
         &self,
         worker: WorkerEpoch,
         held: &[AttemptId],
-        progress: BTreeMap<AttemptId, Progress>,
+        progress: &BTreeMap<AttemptId, Progress>,
     ) -> Result<Vec<AttemptId>, LeaderError> {
         self.hear(worker)?;
+        let age_ms = self.raft.age_ms(self.term);
         {
             let mut sessions = self.sessions();
             sessions.note_held(worker, held);
-            sessions.note_progress(worker, progress);
+            sessions.note_progress(worker, progress, age_ms);
         }
         let kill = self.raft.read(|state| pulls::to_kill(state, worker, held));
         self.check_kills(&kill)?;

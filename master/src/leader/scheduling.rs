@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use vivat_core::command::{Command, Grant, Reply};
 
 use super::Leader;
@@ -19,20 +20,30 @@ use super::error::LeaderError;
 const TICK: Duration = Duration::from_millis(100);
 /// Grants of one proposal: 1,024 of about 20 bytes fit an entry twice over.
 const GRANTS_MAX: usize = 1_024;
+/// Stragglers are looked for this often: heartbeats tell no more.
+const BACKUP_PERIOD: Duration = Duration::from_secs(1);
 /// After a proposal that was refused or got lost.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Schedules until leadership closes.
 pub(super) async fn run(leader: Arc<Leader>) {
+    let mut looked_at = None;
     loop {
         tokio::select! {
             () = leader.closed.cancelled() => return,
             _ = tokio::time::timeout(TICK, leader.wake_scheduler.notified()) => {}
         }
         while !leader.closed.is_cancelled() {
-            let grants = leader.choose();
+            let mut grants = leader.choose();
             if grants.is_empty() {
                 leader.take_back();
+                if looked_at.is_some_and(|at: Instant| at.elapsed() < BACKUP_PERIOD) {
+                    break;
+                }
+                looked_at = Some(Instant::now());
+                grants = leader.choose_backups();
+            }
+            if grants.is_empty() {
                 break;
             }
             if leader.grant(grants).await.is_err() {
@@ -53,6 +64,28 @@ impl Leader {
         let age_ms = self.raft.age_ms(self.term);
         self.raft
             .read(|state| vivat_core::schedule(state, &liveness, age_ms, GRANTS_MAX))
+    }
+
+    /// Backups for stragglers, if slots are free.
+    fn choose_backups(&self) -> Vec<Grant> {
+        let liveness = self.sessions().liveness_of_attempts();
+        if !liveness.workers.values().any(|view| view.want > 0) {
+            return Vec::new();
+        }
+        let age_ms = self.raft.age_ms(self.term);
+        let backups = self
+            .raft
+            .read(|state| vivat_core::backups(state, &liveness, age_ms));
+        for backup in &backups {
+            tracing::info!(
+                task_id = %backup.task,
+                worker_id = %backup.worker.worker,
+                term = self.term,
+                "backing a straggler up"
+            );
+        }
+        self.metrics.backups.inc_by(backups.len() as u64);
+        backups
     }
 
     async fn grant(&self, grants: Vec<Grant>) -> Result<(), LeaderError> {

@@ -77,6 +77,7 @@ impl Leader {
         for Holder {
             worker,
             not_started,
+            is_busy: _,
         } in holders
         {
             let attempts: Vec<AttemptId> = not_started
@@ -92,7 +93,8 @@ impl Leader {
 }
 
 /// Which attempts to ask back, by holder: of each at most half of those that
-/// have not started, in all at most the idle room.
+/// have not started (rounded up, if one of its attempts has), in all at most the
+/// idle room.
 fn choose(
     idle: &BTreeMap<WorkerId, u32>,
     holders: &[Holder],
@@ -101,7 +103,14 @@ fn choose(
     let mut room: u64 = idle.values().map(|&want| u64::from(want)).sum();
     let mut orders = Vec::new();
     for holder in holders {
-        let most = (holder.not_started.len() / 2).min(usize::try_from(room).unwrap_or(usize::MAX));
+        let waiting = holder.not_started.len();
+        // Behind an attempt that takes long even a single one waits for nothing.
+        let half = if holder.is_busy {
+            waiting.div_ceil(2)
+        } else {
+            waiting / 2
+        };
+        let most = half.min(usize::try_from(room).unwrap_or(usize::MAX));
         // From the end: the first ones are the next to start.
         let attempts: Vec<AttemptId> = holder
             .not_started
@@ -160,6 +169,7 @@ mod tests {
                 epoch: Epoch(1),
             },
             not_started: (0..count).map(attempt).collect(),
+            is_busy: false,
         }
     }
 
@@ -169,6 +179,18 @@ mod tests {
         let orders = choose(&idle, &[holder(1, 5)], |_, _| true);
         assert_eq!(orders.len(), 1);
         assert_eq!(orders[0].1, [attempt(4), attempt(3)]);
+    }
+
+    #[test]
+    fn the_only_one_that_waits_behind_a_running_attempt_is_taken() {
+        let idle = BTreeMap::from([(WorkerId(2), 1)]);
+        let one = holder(1, 1);
+        assert!(choose(&idle, &[one.clone()], |_, _| true).is_empty());
+        let busy = Holder {
+            is_busy: true,
+            ..one
+        };
+        assert_eq!(choose(&idle, &[busy], |_, _| true)[0].1, [attempt(0)]);
     }
 
     #[test]

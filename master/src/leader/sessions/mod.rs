@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use vivat_core::AttemptLiveness;
 use vivat_shared::ids::{AttemptId, Epoch, JobId, WorkerEpoch, WorkerId};
 
 pub(super) use self::room::Holder;
@@ -41,7 +42,8 @@ struct Session {
     /// An expiry was proposed and not answered yet.
     expiring: bool,
     held: BTreeSet<AttemptId>,
-    progress: BTreeMap<AttemptId, Progress>,
+    /// Of attempts that are in a slot.
+    progress: BTreeMap<AttemptId, AttemptLiveness>,
     /// Grants proposed for this worker and not answered yet: they count against
     /// its `want`, so that nothing is proposed twice for the same room.
     granting: u32,
@@ -79,6 +81,8 @@ pub(super) type LeasesLeft = BTreeMap<WorkerEpoch, Duration>;
 /// Every worker's session.
 pub(super) struct Sessions {
     lease: Duration,
+    /// The cluster's age when this leader opened.
+    opened_age_ms: u64,
     by_worker: BTreeMap<WorkerId, Session>,
     pulls: u64,
     /// When leases were last looked at: what came to pass later, a stop of this
@@ -87,10 +91,12 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// No sessions yet; leases last `lease`.
-    pub(super) fn new(lease: Duration) -> Self {
+    /// No sessions yet; leases last `lease`. Nothing that attempts did before this
+    /// age of the cluster is known.
+    pub(super) fn new(lease: Duration, opened_age_ms: u64) -> Self {
         Self {
             lease,
+            opened_age_ms,
             by_worker: BTreeMap::new(),
             pulls: 0,
             looked_at: None,
@@ -199,15 +205,26 @@ impl Sessions {
         }
     }
 
-    /// Notes how far a worker's running attempts are.
+    /// Notes how far a worker's running attempts are, at an age of the cluster.
     pub(super) fn note_progress(
         &mut self,
         worker: WorkerEpoch,
-        progress: BTreeMap<AttemptId, Progress>,
+        progress: &BTreeMap<AttemptId, Progress>,
+        age_ms: u64,
     ) {
-        if let Some(session) = self.session_mut(worker) {
-            session.progress = progress;
-        }
+        let Some(session) = self.session_mut(worker) else {
+            return;
+        };
+        let known = std::mem::take(&mut session.progress);
+        session.progress = progress
+            .iter()
+            .map(|(attempt, progress)| {
+                let bytes = progress.bytes_done;
+                let first = AttemptLiveness::first(age_ms, bytes);
+                let then = |known: &AttemptLiveness| known.then(age_ms, bytes);
+                (*attempt, known.get(attempt).map_or(first, then))
+            })
+            .collect();
     }
 
     /// Bytes that running map attempts of a job have read.
@@ -217,9 +234,7 @@ impl Sessions {
             .flat_map(|session| &session.progress)
             .filter(|(attempt, _)| attempt.job() == job)
             // By the workers' word: no number of theirs may overflow.
-            .fold(0, |sum, (_, progress)| {
-                sum.saturating_add(progress.bytes_done)
-            })
+            .fold(0, |sum, (_, progress)| sum.saturating_add(progress.bytes))
     }
 
     /// Whether no worker at all was heard for so long, although there are some.

@@ -15,6 +15,8 @@ pub(in crate::leader) struct Holder {
     pub(in crate::leader) worker: WorkerEpoch,
     /// Held, by its last word, and without progress.
     pub(in crate::leader) not_started: Vec<AttemptId>,
+    /// Some of what it holds is in a slot.
+    pub(in crate::leader) is_busy: bool,
 }
 
 impl Session {
@@ -43,6 +45,17 @@ impl Sessions {
                 .filter(|(_, session)| !session.expiring)
                 .map(|(&worker, session)| (worker, session.liveness()))
                 .collect(),
+            ..LivenessView::default()
+        }
+    }
+
+    /// What the scheduler sees when it looks for stragglers: attempts, too.
+    pub(in crate::leader) fn liveness_of_attempts(&self) -> LivenessView {
+        let progress = self.by_worker.values().flat_map(|it| &it.progress);
+        LivenessView {
+            attempts: progress.map(|(attempt, seen)| (*attempt, *seen)).collect(),
+            since_age_ms: self.opened_age_ms,
+            ..self.liveness()
         }
     }
 
@@ -99,8 +112,9 @@ impl Sessions {
                     .filter(|attempt| !session.progress.contains_key(attempt))
                     .copied()
                     .collect(),
+                is_busy: !session.progress.is_empty(),
             })
-            .filter(|holder| holder.not_started.len() > 1)
+            .filter(|holder| holder.not_started.len() > usize::from(!holder.is_busy))
             .collect()
     }
 }

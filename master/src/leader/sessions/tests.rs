@@ -1,8 +1,10 @@
 //! Sessions, by hand: no runtime, no state, time as an argument.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use vivat_core::AttemptLiveness;
 use vivat_core::command::Grant;
 use vivat_shared::ids::{AttemptId, Epoch, JobId, RoundId, TaskId, TaskKind};
 use vivat_shared::ids::{WorkerEpoch, WorkerId};
@@ -35,7 +37,7 @@ fn attempt(index: u32) -> AttemptId {
 }
 
 fn sessions(now: Instant) -> Sessions {
-    let mut sessions = Sessions::new(LEASE);
+    let mut sessions = Sessions::new(LEASE, 0);
     sessions.begin(worker(1), now);
     sessions
 }
@@ -204,7 +206,7 @@ fn silence_counts_from_the_opening_and_one_word_ends_it() {
     assert!(sessions.is_silent(now + silence, silence));
     sessions.hear(worker(1), now + silence);
     assert!(!sessions.is_silent(now + silence, silence));
-    assert!(!Sessions::new(LEASE).is_silent(now + silence, silence));
+    assert!(!Sessions::new(LEASE, 0).is_silent(now + silence, silence));
 }
 
 #[test]
@@ -230,6 +232,35 @@ fn progress_beyond_all_numbers_does_not_overflow() {
         records_done: 1,
     };
     let told = [(attempt(0), progress), (attempt(1), progress)];
-    sessions.note_progress(worker(1), told.into());
+    sessions.note_progress(worker(1), &told.into(), 0);
     assert_eq!(sessions.running_bytes(JobId(1)), u64::MAX);
+}
+
+#[test]
+fn attempt_is_seen_from_its_first_heartbeat_and_moves_when_its_bytes_do() {
+    let mut sessions = Sessions::new(LEASE, 7);
+    sessions.begin(worker(1), Instant::now());
+    let beat = |sessions: &mut Sessions, bytes_done, age_ms| {
+        let progress = Progress {
+            bytes_done,
+            records_done: 0,
+        };
+        let told = BTreeMap::from([(attempt(0), progress)]);
+        sessions.note_progress(worker(1), &told, age_ms);
+    };
+    beat(&mut sessions, 10, 1_000);
+    beat(&mut sessions, 30, 2_000);
+    beat(&mut sessions, 30, 3_000);
+    let seen = sessions.liveness_of_attempts();
+    assert_eq!(seen.since_age_ms, 7);
+    let expected = AttemptLiveness {
+        since_age_ms: 1_000,
+        bytes_at_first: 10,
+        bytes: 30,
+        moved_age_ms: 2_000,
+    };
+    assert_eq!(seen.attempts, BTreeMap::from([(attempt(0), expected)]));
+    // Not in a slot any more, or reported: there is nothing to judge.
+    sessions.note_reported(worker(1), &[attempt(0)]);
+    assert!(sessions.liveness_of_attempts().attempts.is_empty());
 }

@@ -38,6 +38,9 @@ const GRANTS_MAX: usize = 1_024;
 /// A worker is asked for attempts back at most once in this time.
 const TAKE_BACK_PAUSE_MS: u64 = 1_500;
 
+/// Stragglers are looked for this often.
+const BACKUP_PERIOD_MS: u64 = 1_000;
+
 /// Why commands were proposed: who is to be told.
 #[derive(Debug, Clone)]
 enum Purpose {
@@ -87,6 +90,7 @@ pub struct Leader {
     pending: BTreeMap<u64, Vec<(Purpose, usize)>>,
     tickets: u64,
     grants_in_flight: bool,
+    looked_for_stragglers_ms: u64,
     probing: BTreeSet<(AttemptId, WorkerEpoch)>,
     duties_in_flight: bool,
     data: data::Desk,
@@ -115,6 +119,7 @@ impl World {
             pending: BTreeMap::new(),
             tickets: 0,
             grants_in_flight: false,
+            looked_for_stragglers_ms: 0,
             probing: BTreeSet::new(),
             duties_in_flight: false,
             data: data::Desk::default(),

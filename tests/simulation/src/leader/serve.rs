@@ -111,10 +111,10 @@ impl World {
         running: BTreeSet<AttemptId>,
         jobs: &[vivat_shared::ids::JobId],
     ) -> Response {
-        if let Some(session) = self.session_mut(at, worker) {
-            session.running = running;
-        }
+        let term = self.masters[at].leader.as_ref().map_or(0, |it| it.term);
+        let age_ms = self.age_ms(at, term);
         if let Some(leader) = self.masters[at].leader.as_mut() {
+            leader.sessions.note_running(worker, running, age_ms);
             leader.sessions.note_held(worker, held);
         }
         let state = &self.masters[at].state;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vivat_core::command::Grant;
-use vivat_core::{LivenessView, WorkerLiveness};
+use vivat_core::{AttemptLiveness, LivenessView, WorkerLiveness};
 use vivat_shared::ids::{AttemptId, Epoch, WorkerEpoch, WorkerId};
 
 use super::{LEASE_MS, TAKE_BACK_PAUSE_MS};
@@ -26,7 +26,8 @@ pub(super) struct Session {
     pub believed_until_ms: u64,
     pub expiring: bool,
     pub held: BTreeSet<AttemptId>,
-    pub running: BTreeSet<AttemptId>,
+    /// Attempts in a slot.
+    pub running: BTreeMap<AttemptId, AttemptLiveness>,
     granting: u32,
     granting_control: u32,
     pub kill: Vec<AttemptId>,
@@ -54,6 +55,8 @@ impl Session {
 pub(super) struct Sessions {
     by_worker: BTreeMap<WorkerId, Session>,
     pulls: u64,
+    /// The cluster's age when the leader opened.
+    pub opened_age_ms: u64,
 }
 
 impl Sessions {
@@ -74,7 +77,7 @@ impl Sessions {
             believed_until_ms: now_ms + LEASE_MS,
             expiring: false,
             held: BTreeSet::new(),
-            running: BTreeSet::new(),
+            running: BTreeMap::new(),
             granting: 0,
             granting_control: 0,
             kill: Vec::new(),
@@ -146,6 +149,25 @@ impl Sessions {
                 .filter(|(_, session)| !session.expiring)
                 .map(|(worker, session)| (*worker, session.liveness()))
                 .collect(),
+            attempts: self
+                .by_worker
+                .values()
+                .flat_map(|session| &session.running)
+                .map(|(attempt, seen)| (*attempt, *seen))
+                .collect(),
+            since_age_ms: self.opened_age_ms,
+        }
+    }
+
+    /// Notes which attempts a worker has in a slot; nothing is known of their bytes.
+    pub fn note_running(&mut self, worker: WorkerEpoch, running: BTreeSet<AttemptId>, age_ms: u64) {
+        if let Some(session) = self.get_mut(worker) {
+            let known = std::mem::take(&mut session.running);
+            let seen = running.into_iter().map(|attempt| {
+                let first = AttemptLiveness::first(age_ms, 0);
+                (attempt, known.get(&attempt).copied().unwrap_or(first))
+            });
+            session.running = seen.collect();
         }
     }
 
@@ -191,8 +213,9 @@ impl Sessions {
             .collect()
     }
 
-    /// Workers from which attempts may be taken, with those that have not begun.
-    pub fn holders(&self, now_ms: u64) -> Vec<(WorkerEpoch, Vec<AttemptId>)> {
+    /// Workers from which attempts may be taken, with those that have not begun, and
+    /// of how many of them.
+    pub fn holders(&self, now_ms: u64) -> Vec<(WorkerEpoch, Vec<AttemptId>, usize)> {
         let rested = |session: &Session| {
             session
                 .took_back_at_ms
@@ -206,10 +229,17 @@ impl Sessions {
                     worker: *worker,
                     epoch: session.epoch,
                 };
-                let waiting = session.held.difference(&session.running);
-                (worker, waiting.copied().collect::<Vec<_>>())
+                let started = |attempt: &&AttemptId| session.running.contains_key(attempt);
+                let waiting = session.held.iter().filter(|it| !started(it));
+                let waiting: Vec<AttemptId> = waiting.copied().collect();
+                let most = if session.running.is_empty() {
+                    waiting.len() / 2
+                } else {
+                    waiting.len().div_ceil(2)
+                };
+                (worker, waiting, most)
             })
-            .filter(|(_, waiting)| waiting.len() > 1)
+            .filter(|(_, _, most)| *most > 0)
             .collect()
     }
 }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use vivat_core::command::{Applied, Command, Event as Fact_, LeaderRecord, Rejection, Reply};
+use vivat_core::command::{
+    Applied, Command, Event as Fact_, Grant, LeaderRecord, Rejection, Reply,
+};
 use vivat_core::{State, duties};
 use vivat_shared::ids::{AttemptId, ClusterId, NodeId, Seat, WorkerEpoch, WorkerId};
 
 use super::serve::has_the_outcome;
-use super::{GRANTS_MAX, LATE_MIN_MS, Purpose, Question, TICK_MS};
+use super::{BACKUP_PERIOD_MS, GRANTS_MAX, LATE_MIN_MS, Purpose, Question, TICK_MS};
 use crate::event::{CallId, Caller, LeaderTimer, MasterAt, Response};
 use crate::evidence::Fact;
 use crate::raft::Origin;
@@ -167,12 +169,15 @@ impl World {
 
     fn opened(&mut self, at: MasterAt) {
         let now_ms = self.ground.now_ms;
+        let term = self.masters[at].leader.as_ref().map_or(0, |it| it.term);
+        let age_ms = self.age_ms(at, term);
         let master = &mut self.masters[at];
         let Some(leader) = master.leader.as_mut() else {
             return;
         };
         leader.open_since_ms = Some(now_ms);
         leader.ticked_at_ms = now_ms;
+        leader.sessions.opened_age_ms = age_ms;
         for worker in master.state.workers().filter(|known| known.is_registered()) {
             leader.sessions.begin(worker.current(), now_ms);
         }
@@ -323,8 +328,39 @@ impl World {
         let grants = vivat_core::schedule(&master.state, &liveness, age_ms, GRANTS_MAX);
         if grants.is_empty() {
             self.take_back(at);
+            self.back_up(at);
             return;
         }
+        self.propose_grants(at, grants);
+    }
+
+    /// Looks for stragglers, as often as heartbeats tell anything new.
+    fn back_up(&mut self, at: MasterAt) {
+        let now_ms = self.ground.now_ms;
+        let Some(term) = self.masters[at].leader.as_ref().map(|leader| leader.term) else {
+            return;
+        };
+        let age_ms = self.age_ms(at, term);
+        let master = &mut self.masters[at];
+        let Some(leader) = master.leader.as_mut() else {
+            return;
+        };
+        if leader.looked_for_stragglers_ms + BACKUP_PERIOD_MS > now_ms {
+            return;
+        }
+        leader.looked_for_stragglers_ms = now_ms;
+        let liveness = leader.sessions.liveness();
+        let backups = vivat_core::backups(&master.state, &liveness, age_ms);
+        if !backups.is_empty() {
+            self.ground.note(Fact::BackupProposed);
+            self.propose_grants(at, backups);
+        }
+    }
+
+    fn propose_grants(&mut self, at: MasterAt, grants: Vec<Grant>) {
+        let Some(leader) = self.masters[at].leader.as_mut() else {
+            return;
+        };
         leader.grants_in_flight = true;
         leader.sessions.granting(&grants);
         let assign = Command::AssignAttempts {
@@ -343,8 +379,8 @@ impl World {
         let idle = leader.sessions.idle();
         let mut room: usize = idle.values().map(|want| *want as usize).sum();
         let mut orders = Vec::new();
-        for (holder, waiting) in leader.sessions.holders(now_ms) {
-            let most = (waiting.len() / 2).min(room);
+        for (holder, waiting, half) in leader.sessions.holders(now_ms) {
+            let most = half.min(room);
             let back: Vec<AttemptId> = waiting
                 .into_iter()
                 .rev()

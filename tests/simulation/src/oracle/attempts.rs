@@ -15,10 +15,10 @@ impl Oracle {
         self.ensure(known.is_none(), "S4", || {
             format!("{attempt} is granted a second time")
         });
-        let beside = self.live.insert(task, attempt);
-        self.ensure(beside.is_none(), "S2", || {
-            format!("{attempt} is granted beside {beside:?}")
-        });
+        let beside = self.live.get(&task).copied();
+        self.note_beside(ground, attempt, worker, beside);
+        self.live
+            .insert(task, (attempt, beside.map(|(other, _)| other)));
         let done = self.accepted.get(&task).copied();
         self.ensure(done.is_none(), "S3", || {
             format!("{attempt} is granted although {done:?} counts and was not lost")
@@ -27,7 +27,8 @@ impl Oracle {
         self.ensure(current, "S4", || {
             format!("{attempt} is granted to {worker}, which is not current")
         });
-        let rerun = self.ever_accepted.contains(&task);
+        // A backup of a rerun is not another one.
+        let rerun = self.ever_accepted.contains(&task) && beside.is_none();
         if rerun {
             ground.note(Fact::MapRanAgain);
         }
@@ -56,10 +57,40 @@ impl Oracle {
         self.ensure(was == Some((worker, Fate::Live)), "S4", || {
             format!("{attempt} of {worker} is {fate:?}, and was {was:?}")
         });
-        self.live.remove(&attempt.task);
+        let live = self.live.remove(&attempt.task);
+        let other = live.and_then(|(newer, older)| {
+            let both = [Some(newer), older];
+            both.into_iter().flatten().find(|other| *other != attempt)
+        });
+        if let Some(other) = other {
+            self.live.insert(attempt.task, (other, None));
+        }
     }
 
-    pub(super) fn revoked(&mut self, attempt: AttemptId, worker: WorkerEpoch) {
+    /// A second attempt of a task runs on another worker, and there is no third.
+    fn note_beside(
+        &mut self,
+        ground: &mut Ground,
+        attempt: AttemptId,
+        worker: WorkerEpoch,
+        beside: Option<(AttemptId, Option<AttemptId>)>,
+    ) {
+        let Some((first, second)) = beside else {
+            return;
+        };
+        let of_first = self.fates.get(&first).map(|(holder, _)| holder.worker);
+        let apart = second.is_none() && of_first != Some(worker.worker);
+        self.ensure(apart && !attempt.task.kind.is_control(), "S2", || {
+            format!("{attempt} is granted to {worker} beside {first} and {second:?}")
+        });
+        self.backups.insert(attempt);
+        ground.note(Fact::BackupGranted);
+    }
+
+    pub(super) fn revoked(&mut self, ground: &mut Ground, attempt: AttemptId, worker: WorkerEpoch) {
+        if self.backups.contains(&attempt) {
+            ground.note(Fact::BackupRevoked);
+        }
         self.end(attempt, worker, Fate::Revoked);
         self.account(attempt.job()).revoked += 1;
         self.trouble(attempt.task);
@@ -122,6 +153,13 @@ impl Oracle {
         }
         if !accepted {
             return;
+        }
+        let beside = self.live.get(&task).copied();
+        self.ensure(beside.is_none(), "S2", || {
+            format!("{attempt} counts, and {beside:?} goes on")
+        });
+        if self.backups.contains(&attempt) {
+            ground.note(Fact::BackupWon);
         }
         let other = self.accepted.insert(task, attempt);
         self.ensure(other.is_none(), "S2", || {

@@ -94,7 +94,10 @@ pub struct Oracle {
     whole: BTreeMap<u64, u64>,
     violation: Option<Violation>,
     fates: BTreeMap<AttemptId, (WorkerEpoch, Fate)>,
-    live: BTreeMap<TaskId, AttemptId>,
+    /// The newest granted attempt of a task, and the one beside it.
+    live: BTreeMap<TaskId, (AttemptId, Option<AttemptId>)>,
+    /// Attempts that were granted beside another.
+    backups: BTreeSet<AttemptId>,
     accepted: BTreeMap<TaskId, AttemptId>,
     ever_accepted: BTreeSet<TaskId>,
     epochs: BTreeMap<WorkerId, WorkerEpoch>,
@@ -256,7 +259,7 @@ impl Oracle {
                 if attempt.task.kind == TaskKind::Reduce && commands.iter().any(healthy) {
                     ground.note(Fact::ReduceMoved);
                 }
-                self.revoked(*attempt, *worker);
+                self.revoked(ground, *attempt, *worker);
             }
             Event::AttemptFinished {
                 attempt,

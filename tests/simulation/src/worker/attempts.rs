@@ -69,7 +69,7 @@ impl World {
             let mut takes_ms = self.ground.dice.within(20..=1_200);
             if self.faulty && self.ground.dice.chance(40) {
                 self.ground.note(Fact::FinishedLate);
-                takes_ms *= 8;
+                takes_ms *= if self.ground.dice.chance(250) { 30 } else { 8 };
             }
             self.worker_timer(takes_ms, at, WorkerTimer::AttemptDone { attempt, run });
         }
