@@ -161,6 +161,10 @@ pub struct WorkerArgs {
     /// Exit hard after so many attempts: for tests of faults
     #[arg(long, value_name = "N")]
     pub fail_after: Option<u32>,
+    /// Behave as a busy machine: delay an attempt by 3 s with this probability and, under the
+    /// policy least-loaded, hand it back with this probability; for tests
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
+    pub load_probability: f64,
     /// Ends with the process that started it.
     #[command(flatten)]
     pub parent: ParentArgs,
@@ -206,6 +210,12 @@ impl std::str::FromStr for Peer {
     }
 }
 
+/// A number from 0 to 1.
+fn probability(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok().filter(|p: &f64| (0.0..=1.0).contains(p));
+    read.ok_or_else(|| format!("`{text}` is not a probability, 0 to 1, like 0.2"))
+}
+
 /// Checks that a text is `HOST:PORT`.
 pub fn endpoint(text: &str) -> Result<String, String> {
     let expected = || format!("`{text}` is not HOST:PORT, like 127.0.0.1:7070");
@@ -220,6 +230,14 @@ pub fn endpoint(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn probability_is_between_nothing_and_certainty() {
+        assert!(probability("0.25").is_ok_and(|p| p > 0.2 && p < 0.3));
+        for text in ["-0.1", "1.5", "NaN", "often", ""] {
+            assert!(probability(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn peer_is_a_seat_and_an_address() {

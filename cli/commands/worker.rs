@@ -85,6 +85,7 @@ async fn config(app: &App, args: WorkerArgs) -> Result<WorkerConfig, Failure> {
     }
     config.labels = labels;
     config.fail_after = args.fail_after;
+    config.load_probability = args.load_probability;
     config.shutdown_grace = SHUTDOWN_GRACE;
     Ok(config)
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vivat_engine::SegmentCompression;
 use vivat_ground::{Ground, Listener};
 use vivat_programs::ProgramEntry;
 
@@ -37,8 +38,11 @@ pub struct WorkerConfig {
     pub cluster: Vec<String>,
     /// Attempts that it runs at once, 1 to [`vivat_shared::limits::SLOTS_MAX`].
     pub slots: u32,
-    /// Bytes that the records of one attempt may take in memory.
+    /// Bytes of memory per slot: three quarters for the records of the attempt
+    /// that runs, one for segments fetched for reduces that are about to run.
     pub slot_memory_bytes: usize,
+    /// How it compresses the segments and spills that it writes. It reads all kinds.
+    pub segment_compression: SegmentCompression,
     /// Bytes that blocks of datasets may take on the disk. When nothing is said,
     /// four fifths of what is free at the start and of what they take already:
     /// the rest is for segments, spills and other users of the disk. Whatever is
@@ -61,6 +65,9 @@ pub struct WorkerConfig {
     pub catalogue: &'static [ProgramEntry],
     /// Ends the process, hard, when so many attempts have run: fault tests.
     pub fail_after: Option<u32>,
+    /// Behave as a busy machine, 0 to 1: with that probability an attempt begins
+    /// three seconds late, and one of a job that goes by least-loaded is handed back.
+    pub load_probability: f64,
     /// How long a shutdown waits for what runs.
     pub shutdown_grace: Duration,
     /// Network and threads. Without threads of its own a worker runs attempts in
@@ -70,7 +77,20 @@ pub struct WorkerConfig {
     pub pace: fn() -> Duration,
 }
 
+/// One part in so many of a worker's memory is for fetched segments.
+const FETCH_SHARE: usize = 4;
+
 impl WorkerConfig {
+    /// What the engine has for one attempt.
+    pub(crate) fn engine_memory_bytes(&self) -> usize {
+        self.slot_memory_bytes - self.slot_memory_bytes / FETCH_SHARE
+    }
+
+    /// What there is for fetched segments, over all slots.
+    pub(crate) fn fetch_memory_bytes(&self) -> u64 {
+        (self.slot_memory_bytes / FETCH_SHARE) as u64 * u64::from(self.slots)
+    }
+
     /// The defaults: a slot, any free port on loopback.
     #[must_use]
     pub fn new(dir: PathBuf, cluster: Vec<String>) -> Self {
@@ -79,6 +99,7 @@ impl WorkerConfig {
             cluster,
             slots: 1,
             slot_memory_bytes: SLOT_MEMORY_BYTES_DEFAULT,
+            segment_compression: SegmentCompression::default(),
             disk_bytes: None,
             block_report_interval: BLOCK_REPORT_INTERVAL_DEFAULT,
             scrub_bytes_per_second: SCRUB_BYTES_PER_SECOND_DEFAULT,
@@ -87,6 +108,7 @@ impl WorkerConfig {
             labels: BTreeMap::new(),
             catalogue: vivat_programs::catalogue(),
             fail_after: None,
+            load_probability: 0.0,
             shutdown_grace: Duration::from_secs(5),
             ground: Ground::default(),
             pace: || Duration::ZERO,

@@ -13,6 +13,7 @@ mod datasets;
 mod dir;
 pub mod formats;
 mod held;
+mod load;
 mod remote;
 mod runner;
 mod session;

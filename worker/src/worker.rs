@@ -24,6 +24,7 @@ use crate::config::{Listen, WorkerConfig};
 use crate::core::Core;
 use crate::dir::{DirError, WorkerDir};
 use crate::held::Held;
+use crate::load::Load;
 use crate::runner::{Runner, RunnerParts, slots};
 use crate::session::{Introduction, Session};
 use crate::shuffle::{SegmentServer, Shuffle};
@@ -146,6 +147,7 @@ impl Worker {
             leader.clone(),
             (runtime.clone(), transport),
             config.slots,
+            config.fetch_memory_bytes(),
         ));
         let runner = Arc::new(Runner::new(RunnerParts {
             core: core.clone(),
@@ -155,10 +157,12 @@ impl Worker {
             blocks: blocks.clone(),
             runtime,
             slots: config.slots,
-            slot_memory_bytes: config.slot_memory_bytes,
+            slot_memory_bytes: config.engine_memory_bytes(),
+            segment_compression: config.segment_compression,
             cells,
             catalogue: config.catalogue,
             fail_after: config.fail_after,
+            load: Load::new(config.load_probability),
         }));
         let tasks = TaskTracker::new();
         let threads = start_slots(&runner, &config.ground, (config.slots, config.pace), &tasks)?;

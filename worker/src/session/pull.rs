@@ -82,7 +82,11 @@ impl Session {
                 Vec::new()
             }
         };
-        let (kill, take_back) = (attempts(answer.kill), attempts(answer.take_back));
+        let (kill, mut take_back) = (attempts(answer.kill), attempts(answer.take_back));
+        let load = self.runner.load;
+        let refused = |grant: &&Arc<Grant>| load.hands_back(grant.attempt, grant.spec.policy);
+        let refused = grants.iter().filter(refused);
+        take_back.extend(refused.map(|grant| grant.attempt));
         tracing::debug!(
             granted = grants.len(),
             killed = kill.len(),
@@ -91,8 +95,9 @@ impl Session {
         );
         let to_fetch = self.core.change(|held| {
             held.kill(&kill);
+            let to_fetch = held.take_in(grants);
             held.hand_back(&take_back);
-            held.take_in(grants)
+            to_fetch
         });
         for grant in to_fetch {
             self.shuffle.fetch(grant, None);
