@@ -198,6 +198,17 @@ pub enum JobCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Which worker ran which attempt, when
+    #[command(after_help = "Example:\n  vivat job timeline job-17\n  \
+            vivat job timeline job-17 --svg job-17.svg")]
+    Timeline {
+        /// Which one.
+        #[command(flatten)]
+        job: JobRef,
+        /// Draw it into this file: attempts by worker over time
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
     /// The sums of a job's attempts
     #[command(after_help = "Example:\n  vivat job counters job-17")]
     Counters(JobRef),

@@ -1,6 +1,8 @@
 //! `vivat job ...`
 
+mod chart;
 mod show;
+mod timeline;
 mod wait;
 
 use serde_json::json;
@@ -30,6 +32,7 @@ pub async fn job(app: &App, command: JobCommand) -> Result<(), Failure> {
         JobCommand::Wait(wait) => wait::wait(app, &client, wait).await,
         JobCommand::Why(job) => why(app, &client, job.job).await,
         JobCommand::Cancel { job, yes: _ } => cancel(app, &client, job.job).await,
+        JobCommand::Timeline { job, svg } => timeline::timeline(app, &client, job.job, svg).await,
         JobCommand::Counters(job) => counters(app, &client, job.job).await,
         JobCommand::Output(job) => {
             let view = client.get_job(job.job).await?;

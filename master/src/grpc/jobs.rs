@@ -22,6 +22,8 @@ use crate::leader::{JobUpdate, LeaderError};
 const JOBS_DEFAULT: usize = 1_000;
 /// Jobs in an answer at most: entries wait while they are looked at.
 const JOBS_MAX: usize = 10_000;
+/// Attempts in one page of a timeline: some 50 bytes each.
+const SPANS_MAX: usize = 10_000;
 /// What a list of jobs may take of a message; the rest is left out.
 const JOBS_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
@@ -152,6 +154,26 @@ impl JobService for Services {
             .map_err(|error| self.status(error))?
             .ok_or_else(|| self.unknown_job(job))?;
         Ok(Response::new(explanation))
+    }
+
+    async fn get_timeline(
+        &self,
+        request: Request<v1::GetTimelineRequest>,
+    ) -> Result<Response<v1::GetTimelineResponse>, Status> {
+        let request = request.into_inner();
+        let job = JobId(request.job);
+        let limit = match request.limit {
+            0 => SPANS_MAX,
+            limit => SPANS_MAX.min(limit as usize),
+        };
+        let (spans, more) = self
+            .leader()?
+            .read_decided(|state, _| view::timeline(state, job, request.from as usize, limit))
+            .await
+            .map_err(|error| self.status(error))?
+            .ok_or_else(|| self.unknown_job(job))?;
+        let spans = spans.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::GetTimelineResponse { spans, more }))
     }
 }
 

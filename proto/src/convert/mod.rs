@@ -7,4 +7,5 @@ pub mod dataset;
 mod ids;
 pub mod job;
 pub mod outcome;
+pub mod timeline;
 pub mod view;

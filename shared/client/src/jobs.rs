@@ -1,9 +1,12 @@
 //! The jobs' service, in domain types.
 
+use std::collections::BTreeMap;
+
 use tonic::Request;
 use vivat_proto::v1;
 use vivat_shared::ids::JobId;
 use vivat_shared::job::JobSpec;
+use vivat_shared::timeline::AttemptSpan;
 use vivat_shared::view::JobView;
 
 use crate::error::ClientError;
@@ -120,6 +123,39 @@ impl LeaderClient {
             reason: answer.reason,
             lines: answer.lines,
         })
+    }
+
+    /// Which worker ran which attempt of a job, and when: all that is still known.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaderClient::call`]; the refusal is `UnknownJob`.
+    pub async fn timeline(&self, job: JobId) -> Result<Vec<AttemptSpan>, ClientError> {
+        // By attempt: positions of a running job shift between two pages.
+        let mut spans = BTreeMap::new();
+        let mut from = 0_u32;
+        loop {
+            let answer = self
+                .call_leader(|channel, timeout| async move {
+                    let message = v1::GetTimelineRequest {
+                        job: job.0,
+                        from,
+                        limit: 0,
+                    };
+                    let request = timed(message, timeout);
+                    crate::job_service(channel).get_timeline(request).await
+                })
+                .await?;
+            let count = answer.spans.len();
+            for span in answer.spans {
+                let span = AttemptSpan::try_from(span).map_err(ClientError::bad_answer)?;
+                spans.insert(span.attempt, span);
+            }
+            if !answer.more || count == 0 {
+                return Ok(spans.into_values().collect());
+            }
+            from = from.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        }
     }
 }
 

@@ -310,6 +310,14 @@ impl JobService for Service {
         self.lead(None).await?;
         Ok(Response::new(ExplainJobResponse::default()))
     }
+
+    async fn get_timeline(
+        &self,
+        _request: Request<GetTimelineRequest>,
+    ) -> Result<Response<GetTimelineResponse>, Status> {
+        self.lead(None).await?;
+        Ok(Response::new(GetTimelineResponse::default()))
+    }
 }
 
 #[tonic::async_trait]
