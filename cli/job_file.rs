@@ -41,6 +41,10 @@ pub struct JobFile {
     /// As `--job-timeout`: seconds or a text with a unit.
     #[serde(alias = "job_timeout")]
     pub job_timeout: Option<Scalar>,
+    /// Files that every worker reads beside the input, by the names under which
+    /// programs ask for them.
+    #[serde(default, alias = "side_files")]
+    pub side_files: BTreeMap<String, String>,
     /// At least one.
     #[serde(default)]
     pub step: Vec<StepFile>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vivat_programs::{Format, Parameters, ProgramEntry, validate_parameters};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, OutputLocation, StepInput, StepSpec};
+use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, OutputLocation, SideFile, StepInput, StepSpec};
 
 use crate::args::Given;
 use crate::args::job::{JobArgs, WhatArgs, job_file};
@@ -31,6 +31,8 @@ pub struct Draft {
     pub expanded: Vec<StepSpec>,
     /// The key, when one is named.
     pub key: Option<String>,
+    /// Files beside the input, by name, resolved.
+    pub side_files: Vec<(String, Place)>,
     settings: Settings,
 }
 
@@ -84,6 +86,11 @@ impl Draft {
         let expanded = expand(&steps, format)?;
         let key = pick(given, "key", args.key.clone(), file.key.clone());
         let settings = settings(args, &file, given, &steps)?;
+        let side_files = file.side_files.into_iter().map(|(name, typed)| {
+            let place = Place::parse(&typed, "side file", directory)?;
+            Ok::<_, Failure>((name, place))
+        });
+        let side_files = side_files.collect::<Result<_, _>>()?;
         Ok(Self {
             inputs,
             output,
@@ -91,13 +98,15 @@ impl Draft {
             steps,
             expanded,
             key,
+            side_files,
             settings,
         })
     }
 
     /// Whether anything of it is a file of this machine alone.
     pub fn needs_this_host(&self) -> bool {
-        let places = self.inputs.iter().chain(&self.output);
+        let side_files = self.side_files.iter().map(|(_, place)| place);
+        let places = self.inputs.iter().chain(&self.output).chain(side_files);
         places.into_iter().any(|place| !place.everyone)
     }
 
@@ -129,7 +138,14 @@ impl Draft {
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             speculation: true,
             skipped_max: 0,
-            side_files: Vec::new(),
+            side_files: self
+                .side_files
+                .iter()
+                .map(|(name, place)| SideFile {
+                    name: name.clone(),
+                    location: place.clone().input(host),
+                })
+                .collect(),
         };
         spec.validate().map_err(|error| {
             Failure::new(

@@ -229,6 +229,21 @@ pub enum GenCommand {
         vivat gen words --size 1MiB --seed 7 - | head"
     )]
     Words(GenArgs),
+    /// A web server's log in the Combined Log Format
+    #[command(after_help = "Example:\n  vivat gen access-log --size 256MiB --seed 7 access.log")]
+    AccessLog(GenArgs),
+    /// A season of basketball as CSV, a record for each player in each game
+    #[command(
+        after_help = "Example:\n  vivat gen game-logs --size 256MiB --seed 7 game-logs.csv\n  \
+        vivat run group-by game-logs.csv --format csv -p key=POSITION -p aggregate='mean(PTS)'"
+    )]
+    GameLogs(GenArgs),
+    /// Records of 100 bytes to sort, the first 10 of them a random key
+    #[command(
+        after_help = "Example:\n  vivat gen tera --size 512MiB --seed 7 tera.bin\n  \
+        vivat run sort tera.bin --format fixed:100 -p key-bytes=10 --output sorted"
+    )]
+    Tera(GenArgs),
 }
 
 /// Flags of `gen`.

@@ -16,6 +16,7 @@ pub fn run(app: &App, command: GenCommand) -> Result<(), Failure> {
     match command {
         GenCommand::Words(args) => write(app, &args, generate::words),
         GenCommand::AccessLog(args) => write(app, &args, generate::access_log),
+        GenCommand::GameLogs(args) => write(app, &args, generate::game_logs),
         GenCommand::Tera(args) => write(app, &args, generate::tera),
     }
 }

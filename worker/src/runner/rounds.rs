@@ -366,3 +366,49 @@ fn internal(detail: &str) -> Fault {
     }
     .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(index: u64) -> BlockId {
+        BlockId {
+            dataset: DatasetId(7),
+            index,
+        }
+    }
+
+    #[test]
+    fn job_keeps_two_broadcasts_and_gives_up_the_oldest_for_a_third() {
+        let broadcasts = Broadcasts::default();
+        let (first, gone) = broadcasts.place(JobId(1), block(1));
+        assert!(gone.is_empty());
+        assert!(Arc::ptr_eq(&first, &broadcasts.place(JobId(1), block(1)).0));
+        assert!(broadcasts.place(JobId(1), block(2)).1.is_empty());
+        assert!(broadcasts.place(JobId(2), block(9)).1.is_empty());
+        assert_eq!(broadcasts.place(JobId(1), block(3)).1, [block(1)]);
+        broadcasts.forget(&[JobId(1)]);
+        assert!(broadcasts.place(JobId(1), block(4)).1.is_empty());
+    }
+
+    #[test]
+    fn kept_broadcast_that_changed_on_the_disk_is_not_believed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(file_name(block(1)));
+        assert_eq!(read_kept(&path, 0), None);
+        fs::write(&path, b"cut points").unwrap();
+        let crc32c = crc32c::crc32c(b"cut points");
+        assert_eq!(read_kept(&path, crc32c).unwrap(), b"cut points");
+        fs::write(&path, b"cut pointz").unwrap();
+        assert_eq!(read_kept(&path, crc32c), None);
+    }
+
+    #[test]
+    fn counters_of_a_close_are_told_as_metrics_where_there_is_room() {
+        let told = std::collections::BTreeMap::from([("error".to_owned(), 0.5)]);
+        let counters = [("error", 3), ("rows", 2)].map(|(name, sum)| (name.to_owned(), sum));
+        let metrics = metrics(&told, counters.into());
+        assert_eq!(metrics["error"].value().to_bits(), 0.5_f64.to_bits());
+        assert_eq!(metrics["rows"].value().to_bits(), 2.0_f64.to_bits());
+    }
+}
