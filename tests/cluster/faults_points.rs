@@ -51,9 +51,11 @@ const COMMIT_POINTS: [&str; 13] = [
     "output-sync",
     "old-delete",
 ];
+/// Struck by jobs that have ends of rounds, see `sort_jobs`.
+pub const ROUND_POINTS: [&str; 2] = ["broadcast-write", "close-done"];
 const BLOCK_POINT: &str = "block-serve";
 /// In this order, each once.
-const ACTIONS: [&str; 4] = ["error", "panic", "kill", "sleep"];
+pub const ACTIONS: [&str; 4] = ["error", "panic", "kill", "sleep"];
 
 const JOBS_MAX: usize = 5;
 const MIB: usize = 1024 * 1024;
@@ -306,6 +308,7 @@ fn no_place_in_the_sources_is_left_out() {
         &MAP_POINTS[..],
         &REDUCE_POINTS,
         &COMMIT_POINTS,
+        &ROUND_POINTS,
         &[BLOCK_POINT],
     ]
     .concat();

@@ -35,5 +35,6 @@ mod main_job;
 mod own_workers;
 mod power_cuts;
 mod process_life;
+mod sort_jobs;
 mod worker_loss;
 mod zombie;

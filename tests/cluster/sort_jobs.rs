@@ -5,11 +5,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, JobView, Process, Shape, describe, output_bytes, vivat};
-use crate::own_workers::Start;
+use crate::faults_points::{ACTIONS, ROUND_POINTS};
+use crate::harness::{Cluster, DEADLINE, JobView, Process, Shape, describe, output_bytes, vivat};
+use crate::own_workers::{Start, listing};
 
 const REDUCERS: &str = "12";
 const SPLIT_BYTES: &str = "32768";
@@ -19,6 +21,7 @@ const INPUT_BYTES: usize = 2 * 1024 * 1024;
 struct Bench {
     cluster: Cluster,
     orders: PathBuf,
+    starts: Vec<Start>,
     workers: Vec<Process>,
 }
 
@@ -34,13 +37,15 @@ impl Bench {
             orders: Some(orders.clone()),
             ..Start::at(name, cluster.path(name))
         };
-        let workers = ["worker-a", "worker-b"].map(|name| start(name).spawn(&cluster));
+        let starts: Vec<Start> = ["worker-a", "worker-b"].map(start).into();
+        let workers = starts.iter().map(|start| start.spawn(&cluster)).collect();
         cluster.await_status("both workers", |status| status.workers_live() == 2);
         cluster.write_words("words.txt", INPUT_BYTES, 5);
         Self {
-            workers: workers.into(),
             cluster,
             orders,
+            starts,
+            workers,
         }
     }
 
@@ -55,6 +60,14 @@ impl Bench {
 
     fn submit(&self, reducers: &str) -> String {
         submit(&self.cluster, reducers)
+    }
+
+    fn restart_the_dead(&mut self) {
+        for (start, worker) in self.starts.iter().zip(&mut self.workers) {
+            if worker.exit_status().is_some() {
+                *worker = start.spawn(&self.cluster);
+            }
+        }
     }
 
     /// The job succeeded and its parts in order are the sorted input.
@@ -171,15 +184,29 @@ fn worker_killed_in_the_second_step_costs_nothing_of_the_result() {
     worker_dies_at("map-done", 1, "map");
 }
 
+/// Cut points of so many parts are more than the log takes: they are stored, which
+/// the place that is struck where a worker keeps them proves.
 #[test]
-fn cut_points_too_many_for_the_log_are_stored_and_every_worker_reads_them() {
-    let bench = Bench::start();
-    let id = bench.submit("1500");
+fn an_error_a_panic_a_death_and_a_pause_at_the_ends_of_rounds_cost_nothing_of_the_result() {
+    let mut bench = Bench::start();
+    for point in ROUND_POINTS {
+        for (number, action) in (1..).zip(ACTIONS) {
+            let path = bench.orders.join(format!("{point}.{number}"));
+            fs::write(path, action).expect("the directory is the test's");
+        }
+    }
+    let id = bench.submit("700");
+    let deadline = Instant::now() + DEADLINE;
+    while !bench.cluster.show(&id).is_some_and(|view| view.is_final()) {
+        bench.restart_the_dead();
+        assert!(Instant::now() < deadline, "{:?}", listing(&bench.orders));
+    }
     let view = bench.assert_sorted(&id);
-    assert_eq!(view.reduce("total"), 1_500, "{}", view.0);
-    // Proof that the way was gone: the blocks of what was handed on were written.
-    let log = |process: &Process| process.log();
-    assert!(bench.workers.iter().all(|worker| !log(worker).is_empty()));
+    assert_eq!(view.reduce("total"), 700, "{}", view.0);
+    let struck = listing(&bench.orders);
+    let is_struck = |name: &String| name.ends_with(".struck");
+    assert!(struck.iter().all(is_struck), "{struck:?}: {}", view.0);
+    assert_eq!(struck.len(), ROUND_POINTS.len() * ACTIONS.len());
 }
 
 #[test]

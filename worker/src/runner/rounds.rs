@@ -272,7 +272,6 @@ impl Runner {
         });
         part.write_all(bytes).map_err(failed)?;
         let written = part.finish().map_err(failed)?;
-        point("broadcast-stored").map_err(self.storage(BROADCAST))?;
         Ok(written)
     }
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vivat_client::data::BlockView;
-use vivat_engine::failpoint::point;
 use vivat_engine::{InputError, InputOpener, InputReader};
 use vivat_mapreduce::SideFiles;
 use vivat_shared::attempt::InputFile;
@@ -110,9 +109,7 @@ impl Runner {
             copy.write_all(&piece[..read])
                 .map_err(self.storage(SIDE_FILE))?;
         }
-        point("side-file-rename")
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(self.storage(SIDE_FILE))?;
+        fs::rename(&new, &path).map_err(self.storage(SIDE_FILE))?;
         Ok(path)
     }
 
