@@ -137,6 +137,8 @@ impl Worker {
         let dir = open_dir(&config)?;
         let (blocks, scrub) = open_blocks(&config, &runtime)?;
         let transport = config.ground.transport.clone();
+        let fetch_memory_bytes = config.fetch_memory_bytes();
+        let engine_memory_bytes = config.engine_memory_bytes();
         let (cells, crashed) = dir.running().map_err(StartError::Dir)?;
         let (incoming, address) = listen(config.listen, config.advertise_host)?;
         let core = Arc::new(Core::new(config.slots));
@@ -147,7 +149,7 @@ impl Worker {
             leader.clone(),
             (runtime.clone(), transport),
             config.slots,
-            config.fetch_memory_bytes(),
+            fetch_memory_bytes,
         ));
         let runner = Arc::new(Runner::new(RunnerParts {
             core: core.clone(),
@@ -157,7 +159,7 @@ impl Worker {
             blocks: blocks.clone(),
             runtime,
             slots: config.slots,
-            slot_memory_bytes: config.engine_memory_bytes(),
+            slot_memory_bytes: engine_memory_bytes,
             segment_compression: config.segment_compression,
             cells,
             catalogue: config.catalogue,
