@@ -59,6 +59,9 @@ pub(super) struct Desk<'a> {
     rooms: Vec<Room<'a>>,
     progress: BTreeMap<JobId, Progress>,
     grants: Vec<Grant>,
+    /// What a worker is taken to do of which nothing is known: it must get work to
+    /// be known.
+    usual_score: u64,
     age_ms: u64,
     limit: usize,
 }
@@ -70,7 +73,7 @@ impl<'a> Desk<'a> {
         age_ms: u64,
         limit: usize,
     ) -> Self {
-        let rooms = state
+        let rooms: Vec<Room<'_>> = state
             .workers()
             .filter(|worker| worker.accepts_work())
             .filter_map(|worker| {
@@ -92,6 +95,7 @@ impl<'a> Desk<'a> {
         Self {
             state,
             liveness,
+            usual_score: usual_score(&rooms),
             rooms,
             progress: BTreeMap::new(),
             grants: Vec::new(),
@@ -414,13 +418,21 @@ impl<'a> Desk<'a> {
             fits.get(usize::try_from(at).ok()?).copied()
         };
         match want.job.spec.policy {
-            // Whoever has the data was asked before, and nothing is known yet of how
-            // fast workers were: the most room, so that no worker gets all of a
-            // short round.
-            Policy::Locality | Policy::Score => fits
+            // Whoever has the data was asked before: the most room, so that no worker
+            // gets all of a short round.
+            Policy::Locality => fits
                 .iter()
                 .copied()
                 .max_by_key(|&at| (room(at).want, Reverse(room(at).held), Reverse(at))),
+            Policy::Score => {
+                let score = |at: usize| match room(at).worker.pace.score() {
+                    0 => self.usual_score,
+                    known => known,
+                };
+                fits.iter()
+                    .copied()
+                    .max_by_key(|&at| (score(at), room(at).want, Reverse(at)))
+            }
             Policy::LeastLoaded => fits.iter().copied().min_by_key(|&at| {
                 let load = u64::from(room(at).held) * 1_000;
                 (load / u64::from(room(at).worker.info.slots.max(1)), at)
@@ -429,6 +441,14 @@ impl<'a> Desk<'a> {
             Policy::Random => in_turn(xxh3_64(want.task.to_string().as_bytes())),
         }
     }
+}
+
+/// The mean of the known scores.
+fn usual_score(rooms: &[Room<'_>]) -> u64 {
+    let scores = rooms.iter().map(|room| room.worker.pace.score());
+    let known: Vec<u64> = scores.filter(|score| *score > 0).collect();
+    let sum = known.iter().fold(0_u64, |sum, it| sum.saturating_add(*it));
+    sum.checked_div(known.len() as u64).unwrap_or(0)
 }
 
 fn want_map<'a>(job: &'a Job, active: &Active, index: u32, share: u32) -> Want<'a> {
