@@ -15,7 +15,7 @@ use vivat_mapreduce::SideFiles;
 use vivat_shared::attempt::InputFile;
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::LocatedBlock;
-use vivat_shared::ids::JobId;
+use vivat_shared::ids::{DatasetId, JobId};
 use vivat_shared::job::{SideFile, is_url};
 use vivat_shared::limits::STREAM_CHUNK_BYTES;
 
@@ -88,8 +88,9 @@ impl Runner {
         let scratch = self.dir.job_scratch(grant.attempt.job());
         let scratch = scratch.map_err(self.storage(SIDE_FILE))?;
         let path = scratch.join(format!("side-{number}"));
-        let (mut reader, bytes) = match location.dataset() {
-            Some(name) => self.side_dataset(grant, name, display)?,
+        let dataset = grant.side_datasets.get(number).copied().flatten();
+        let (mut reader, bytes) = match dataset {
+            Some(dataset) => self.side_dataset(grant, dataset, display)?,
             None => self.side_url(grant, file)?,
         };
         let new = path.with_extension("new");
@@ -116,19 +117,16 @@ impl Runner {
     fn side_dataset(
         &self,
         grant: &Arc<Grant>,
-        name: &str,
+        dataset: DatasetId,
         display: &str,
     ) -> Result<(Box<dyn InputReader>, u64), Fault> {
         let looking = async {
-            let failed = |error| FailureCause::InputUnreachable {
+            let files = crate::datasets::files(&self.leader, dataset, display).await?;
+            let blocks = self.leader.list_all_blocks(dataset).await;
+            let blocks = blocks.map_err(|error| FailureCause::InputUnreachable {
                 path: display.to_owned(),
-                detail: format!("{error}"),
-            };
-            let known = self.leader.get_dataset(name).await;
-            let (view, _) = known.map_err(|error: vivat_client::ClientError| failed(error))?;
-            let files = crate::datasets::files(&self.leader, view.id, display).await?;
-            let blocks = self.leader.list_all_blocks(view.id).await;
-            let blocks = blocks.map_err(|error: vivat_client::ClientError| failed(error))?;
+                detail: error.to_string(),
+            })?;
             Ok::<_, FailureCause>((files, blocks))
         };
         let looked = self.blocks.wait(looking, &grant.stopped);

@@ -15,7 +15,7 @@ use vivat_engine::{CancelFlag, Progress};
 use vivat_proto::convert::attempt::{assignment_from_wire, rounds_from_wire};
 use vivat_proto::v1;
 use vivat_shared::attempt::Broadcast;
-use vivat_shared::ids::RoundId;
+use vivat_shared::ids::{DatasetId, RoundId};
 use vivat_shared::job::JobSpec;
 
 use super::beat::attempts;
@@ -65,16 +65,22 @@ impl Session {
     }
 
     fn take_in(&self, registration: Registration, answer: v1::PullAttemptsResponse) {
-        let specs: HashMap<u64, Arc<JobSpec>> = answer
-            .specs
-            .into_iter()
-            .filter_map(|(job, spec)| Some((job, Arc::new(spec.try_into().ok()?))))
-            .collect();
+        let mut side_datasets = answer.side_datasets;
+        let told = answer.specs.into_iter().filter_map(|(job, spec)| {
+            let datasets = side_datasets.remove(&job).unwrap_or_default().datasets;
+            let dataset = |id| (id != 0).then_some(DatasetId(id));
+            let told = Told {
+                spec: Arc::new(spec.try_into().ok()?),
+                side_datasets: datasets.into_iter().map(dataset).collect(),
+            };
+            Some((job, told))
+        });
+        let told: HashMap<u64, Told> = told.collect();
         let grants = match rounds_from_wire(answer.rounds) {
             Ok(rounds) => answer
                 .assignments
                 .into_iter()
-                .filter_map(|assignment| grant(registration, assignment, &rounds, &specs))
+                .filter_map(|assignment| grant(registration, assignment, &rounds, &told))
                 .collect(),
             // Without what their rounds read, none of them is what was granted.
             Err(error) => {
@@ -105,13 +111,19 @@ impl Session {
     }
 }
 
+/// What a pull tells of a job.
+struct Told {
+    spec: Arc<JobSpec>,
+    side_datasets: Arc<[Option<DatasetId>]>,
+}
+
 /// An assignment that cannot be read is granted again at the next pull; to
 /// refuse the rest for it would help nobody.
 fn grant(
     registration: Registration,
     assignment: v1::Assignment,
     rounds: &BTreeMap<RoundId, Broadcast>,
-    specs: &HashMap<u64, Arc<JobSpec>>,
+    told: &HashMap<u64, Told>,
 ) -> Option<Arc<Grant>> {
     let assignment = match assignment_from_wire(assignment, rounds) {
         Ok(assignment) => assignment,
@@ -121,14 +133,15 @@ fn grant(
         }
     };
     let attempt = assignment.attempt;
-    let Some(spec) = specs.get(&attempt.job().0) else {
+    let Some(told) = told.get(&attempt.job().0) else {
         tracing::error!(%attempt, "an assignment came without its specification");
         return None;
     };
     Some(Arc::new(Grant {
         attempt,
         work: assignment.work,
-        spec: spec.clone(),
+        spec: told.spec.clone(),
+        side_datasets: told.side_datasets.clone(),
         worker: registration.worker,
         cluster: registration.cluster,
         progress: Progress::default(),
