@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use vivat_engine::{CancelFlag, Progress};
 use vivat_shared::attempt::Work;
-use vivat_shared::ids::{AttemptId, ClusterId, WorkerEpoch};
+use vivat_shared::ids::{AttemptId, ClusterId, DatasetId, WorkerEpoch};
 use vivat_shared::job::JobSpec;
 
 /// A granted attempt with all that is needed to run it. Never changes.
@@ -14,6 +14,8 @@ pub(crate) struct Grant {
     pub(crate) attempt: AttemptId,
     pub(crate) work: Work,
     pub(crate) spec: Arc<JobSpec>,
+    /// Of the job's side files in their order; none for one that is no dataset.
+    pub(crate) side_datasets: Arc<[Option<DatasetId>]>,
     /// Under which registration it was granted.
     pub(crate) worker: WorkerEpoch,
     pub(crate) cluster: ClusterId,
@@ -60,10 +62,11 @@ pub(crate) struct Room {
 
 impl Room {
     /// Whether a pull that asked for `self` should be given up for one that
-    /// asks for `now`: it would miss work that there is room for.
+    /// asks for `now`: it would miss work that there is room for. Each costs a
+    /// call, so it asks for a good deal more.
     pub(crate) fn is_outgrown_by(self, now: Self, slots: u32) -> bool {
         (now.control_free && !self.control_free)
             || (now.want > 0 && self.want == 0)
-            || now.want >= self.want.saturating_add(slots.max(8))
+            || now.want >= self.want.saturating_add(slots.max(8).max(self.want))
     }
 }
