@@ -212,8 +212,37 @@ pub mod counters {
     pub const MAP_OUTPUT_BYTES: &str = "map.output.bytes";
     /// Sorted runs written because the buffer was full.
     pub const MAP_SPILLS: &str = "map.spills";
+    /// Records in those runs.
+    pub const MAP_SPILLED_RECORDS: &str = "map.spilled.records";
+    /// Bytes of those runs and of merge passes, compressed.
+    pub const MAP_SPILLED_BYTES: &str = "map.spilled.bytes";
+    /// Merges of spilled runs into another, because they were too many for one.
+    pub const MAP_MERGE_PASSES: &str = "map.merge.passes";
+    /// Microseconds that maps took.
+    pub const MAP_ELAPSED_US: &str = "map.elapsed.us";
+    /// Of these, those that their threads ran.
+    pub const MAP_CPU_US: &str = "map.cpu.us";
     /// Bytes of segments fetched by reduces.
     pub const SHUFFLE_BYTES: &str = "shuffle.bytes";
+    /// Of these, read from the file of the map attempt, on the same worker.
+    pub const SHUFFLE_LOCAL_BYTES: &str = "shuffle.local.bytes";
+    /// Of these, from other workers.
+    pub const SHUFFLE_REMOTE_BYTES: &str = "shuffle.remote.bytes";
+    /// Of those from other workers, written to disk for want of memory.
+    pub const SHUFFLE_SPILLED_BYTES: &str = "shuffle.spilled.bytes";
+    /// Microseconds from the beginning of fetching until all was there; most of it
+    /// passes while maps run.
+    pub const SHUFFLE_ELAPSED_US: &str = "shuffle.elapsed.us";
+    /// Merges of segments into a run on disk, because they were too many for one.
+    pub const REDUCE_MERGE_PASSES: &str = "reduce.merge.passes";
+    /// Records written by them.
+    pub const REDUCE_SPILLED_RECORDS: &str = "reduce.spilled.records";
+    /// Bytes written by them, compressed.
+    pub const REDUCE_SPILLED_BYTES: &str = "reduce.spilled.bytes";
+    /// Microseconds that reduces took, without fetching.
+    pub const REDUCE_ELAPSED_US: &str = "reduce.elapsed.us";
+    /// Of these, those that their threads ran.
+    pub const REDUCE_CPU_US: &str = "reduce.cpu.us";
     /// Keys that reduces saw.
     pub const REDUCE_INPUT_KEYS: &str = "reduce.input.keys";
     /// Records that reduces read.

@@ -82,3 +82,13 @@ pub const SKIPPED_BYTES_MAX: usize = 256;
 pub const SKIPPED_TEXT_BYTES_MAX: usize = 512;
 /// Side files of one job.
 pub const SIDE_FILES_MAX: usize = 64;
+/// Sorted runs that one merge reads at once, each an open file; more are merged
+/// in passes.
+pub const MERGE_RUNS_MAX: usize = 256;
+/// Streams of segments that a worker reads at once, over all its reduces.
+pub const FETCH_STREAMS_MAX: usize = 8;
+/// Streams of segments that a worker serves at once; whoever comes later is told
+/// to come again.
+pub const SERVED_STREAMS_MAX: usize = 16;
+/// Segments asked for in one stream.
+pub const FETCH_BATCH_MAX: usize = 256;

@@ -92,6 +92,6 @@ impl CounterSet {
 }
 
 /// Room kept for the names in [`vivat_shared::attempt::counters`].
-const BUILT_IN_COUNTERS_MAX: usize = 16;
+const BUILT_IN_COUNTERS_MAX: usize = 32;
 /// Counters that one task of a program may have.
 const USER_COUNTERS_MAX: usize = limits::COUNTERS_MAX - BUILT_IN_COUNTERS_MAX;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use vivat_mapreduce::ProgramError;
 use vivat_shared::cause::FailureCause;
-use vivat_shared::job::InputFormat;
 
 use crate::disk;
 use crate::input::Compression;
@@ -196,10 +195,19 @@ pub enum InputProblem {
         /// How long it should be.
         wanted: u32,
     },
-    /// The engine cannot read this format yet.
-    FormatUnsupported {
-        /// The format.
-        format: InputFormat,
+    /// The header of a CSV file passes its limit.
+    HeaderTooLong {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A record is not what the format or the program wants.
+    BadRecord {
+        /// Where it begins.
+        offset: u64,
+        /// The line, from 1, if it could be counted.
+        line: Option<u64>,
+        /// What is wrong with it.
+        detail: String,
     },
 }
 
@@ -235,9 +243,22 @@ impl std::fmt::Display for InputProblem {
                     "the record at byte {offset} has {bytes} bytes instead of {wanted}"
                 )
             }
-            Self::FormatUnsupported { format } => {
-                write!(f, "format {format} cannot be read by this version")
+            Self::HeaderTooLong { bytes_max } => {
+                write!(
+                    f,
+                    "its header is longer than {bytes_max} bytes: is it CSV with a header?"
+                )
             }
+            Self::BadRecord {
+                offset,
+                line: Some(line),
+                detail,
+            } => write!(f, "line {line}: {detail} (record at byte {offset})"),
+            Self::BadRecord {
+                offset,
+                line: None,
+                detail,
+            } => write!(f, "{detail} (record at byte {offset})"),
         }
     }
 }
@@ -337,7 +358,8 @@ fn problem_cause(display: &str, problem: &InputProblem) -> FailureCause {
         | InputProblem::Corrupt { .. }
         | InputProblem::RecordTooLong { .. }
         | InputProblem::RecordCutShort { .. }
-        | InputProblem::FormatUnsupported { .. } => FailureCause::InvalidInput { path, detail },
+        | InputProblem::HeaderTooLong { .. }
+        | InputProblem::BadRecord { .. } => FailureCause::InvalidInput { path, detail },
     }
 }
 

@@ -26,9 +26,13 @@ mod task;
 
 pub use close::{ClosePart, CloseReport, CloseTask, OpenPart};
 pub use error::{EngineError, InputProblem, StorageUse};
-pub use input::{Compression, InputError, InputOpener, InputReader, LocalFiles};
+pub use input::{
+    CSV_HEADER_BYTES_MAX, Compression, InputError, InputOpener, InputReader, LocalFiles, csv_cuts,
+};
 pub use runner::Runner;
-pub use segment::{SegmentError, SegmentFile, SegmentReader, SegmentWriter, verify};
+pub use segment::{
+    SegmentCompression, SegmentError, SegmentFile, SegmentReader, SegmentWriter, verify,
+};
 pub use task::{
     CancelFlag, Executable, MapReport, MapTask, Progress, ReduceReport, ReduceTask, SegmentData,
     SegmentSource,

@@ -15,8 +15,8 @@ use vivat_shared::job::InputFormat;
 
 use crate::close::{ClosePart, CloseTask};
 use crate::error::{EngineError, StorageUse};
-use crate::input::{Compression, InputError, InputReader, LocalFiles};
-use crate::segment::SegmentFile;
+use crate::input::{Compression, InputError, InputReader, LocalFiles, csv_cuts};
+use crate::segment::{SegmentCompression, SegmentFile};
 use crate::task::{
     CancelFlag, Executable, MapTask, Progress, ReduceTask, SegmentData, SegmentSource,
 };
@@ -32,6 +32,10 @@ pub struct LocalOptions {
     pub reducers: u32,
     /// Bytes that gathered records may take.
     pub memory_bytes: usize,
+    /// How segments and spills are compressed.
+    pub compression: SegmentCompression,
+    /// Bad records that a map may skip; 0: none.
+    pub skipped_max: u64,
     /// The program's parameters.
     pub parameters: BTreeMap<String, String>,
 }
@@ -182,6 +186,35 @@ pub fn cut(files: &[InputFile], split_bytes: u64) -> Vec<SplitRange> {
     splits
 }
 
+/// Cuts as the format wants it.
+fn cut_as(files: &[InputFile], options: &LocalOptions) -> Result<Vec<SplitRange>, EngineError> {
+    match options.format {
+        InputFormat::Csv => cut_csv(files, options.split_bytes),
+        InputFormat::Text | InputFormat::WholeFile | InputFormat::Fixed(_) => {
+            Ok(cut(files, options.split_bytes))
+        }
+    }
+}
+
+/// Cuts CSV files at line ends that end records.
+fn cut_csv(files: &[InputFile], split_bytes: u64) -> Result<Vec<SplitRange>, EngineError> {
+    let mut splits = Vec::new();
+    for (file, described) in (0_u32..).zip(files) {
+        let mut ends = csv_cuts(described, &LocalFiles, split_bytes, &|| false)?;
+        ends.push(described.bytes);
+        let mut offset = 0;
+        for end in ends {
+            splits.push(SplitRange {
+                file,
+                offset,
+                bytes: end - offset,
+            });
+            offset = end;
+        }
+    }
+    Ok(splits)
+}
+
 struct Job<'j> {
     program: &'j dyn Executable,
     options: &'j LocalOptions,
@@ -218,7 +251,7 @@ impl<'j> Job<'j> {
             .iter()
             .map(|(path, display)| describe(path, display))
             .collect::<Result<Vec<_>, _>>()?;
-        let splits = cut(&files, self.options.split_bytes);
+        let splits = cut_as(&files, self.options)?;
         let mut segments = Vec::with_capacity(splits.len());
         for (index, range) in splits.iter().enumerate() {
             segments.push(self.map(&files, *range, (index, splits.len()), sums)?);
@@ -272,6 +305,8 @@ impl<'j> Job<'j> {
             segment_path: &segment_path,
             scratch: self.scratch,
             memory_bytes: self.options.memory_bytes,
+            compression: self.options.compression,
+            skipped_max: self.options.skipped_max,
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
             side_files: NO_SIDE_FILES,
@@ -311,6 +346,7 @@ impl<'j> Job<'j> {
             output: &mut output,
             scratch: self.scratch,
             memory_bytes: self.options.memory_bytes,
+            compression: self.options.compression,
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
             side_files: NO_SIDE_FILES,

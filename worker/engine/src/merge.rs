@@ -5,17 +5,33 @@
 
 use std::io::Read;
 
+use vivat_shared::limits::MERGE_RUNS_MAX;
+
 use crate::error::EngineError;
 use crate::segment::{SegmentError, SegmentReader};
 use crate::task::{CancelFlag, Progress};
 
-/// Runs that one merge reads at most: more are merged in passes.
-pub(crate) const FAN_IN_MAX: usize = 256;
-/// Runs that a merge reads at least, however small the budget.
-pub(crate) const FAN_IN_MIN: usize = 16;
-/// Memory that one run takes in a merge: its stored and its raw block, and
-/// their slack.
+/// Memory that one run takes in a merge, unless a record in it is huge: its
+/// stored and its raw block, and their slack.
 pub(crate) const RUN_BYTES: usize = 192 * 1024;
+/// Memory that a merge may take at least, however small the budget: 16 runs.
+pub(crate) const MERGE_BYTES_MIN: usize = 16 * RUN_BYTES;
+
+/// How many of the first runs one merge may read: as many as the memory holds, at
+/// most [`MERGE_RUNS_MAX`], but two at least. Each run says what its blocks take.
+pub(crate) fn group_len(run_bytes: impl Iterator<Item = usize>, memory_bytes: usize) -> usize {
+    let mut left_bytes = memory_bytes.max(MERGE_BYTES_MIN);
+    let mut runs = 0;
+    for bytes in run_bytes.take(MERGE_RUNS_MAX) {
+        let bytes = bytes.max(RUN_BYTES);
+        if runs >= 2 && bytes > left_bytes {
+            break;
+        }
+        left_bytes = left_bytes.saturating_sub(bytes);
+        runs += 1;
+    }
+    runs
+}
 
 /// A failed source of a merge, by its place among the sources.
 #[derive(Debug)]
@@ -78,9 +94,11 @@ impl<R: Read> Merge<R> {
         self.readers[self.tree[0]].value()
     }
 
-    /// Stored bytes read from all sources so far.
-    pub fn stored_bytes(&self) -> u64 {
-        self.readers.iter().map(SegmentReader::stored_bytes).sum()
+    /// Stored bytes read so far from those sources that are wanted.
+    pub fn stored_bytes(&self, is_wanted: impl Fn(usize) -> bool) -> u64 {
+        let readers = self.readers.iter().enumerate();
+        let wanted = readers.filter(|&(index, _)| is_wanted(index));
+        wanted.map(|(_, reader)| reader.stored_bytes()).sum()
     }
 
     #[cold]
@@ -279,8 +297,8 @@ impl<'t, R: Read> Groups<'t, R> {
         self.keys
     }
 
-    pub fn stored_bytes(&self) -> u64 {
-        self.merge.stored_bytes()
+    pub fn stored_bytes(&self, is_wanted: impl Fn(usize) -> bool) -> u64 {
+        self.merge.stored_bytes(is_wanted)
     }
 
     /// Tells the watcher all that was read.

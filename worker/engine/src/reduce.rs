@@ -16,9 +16,9 @@ use vivat_shared::attempt::{PartOutput, counters};
 use crate::error::{EngineError, StorageUse};
 use crate::failpoint::point;
 use crate::map::storage;
-use crate::merge::{FAN_IN_MAX, FAN_IN_MIN, Groups, Merge, MergeError, RUN_BYTES};
+use crate::merge::{Groups, Merge, MergeError, group_len};
 use crate::segment::{SegmentError, SegmentFile, SegmentReader, SegmentWriter};
-use crate::task::{CancelFlag, ReduceReport, ReduceTask, SegmentSource};
+use crate::task::{ReduceReport, ReduceTask, SegmentSource};
 
 type Reader = SegmentReader<Box<dyn Read + Send>>;
 
@@ -30,6 +30,13 @@ enum Origin {
 }
 
 impl Origin {
+    fn is_map(&self) -> bool {
+        match self {
+            Self::Map(_) => true,
+            Self::Pass(_) => false,
+        }
+    }
+
     fn error(&self, source: SegmentError) -> EngineError {
         match self {
             Self::Map(map) => EngineError::Segment { map: *map, source },
@@ -38,10 +45,26 @@ impl Origin {
     }
 }
 
+/// A run to be merged.
+struct Run {
+    input: RunInput,
+    /// What reading it takes in memory.
+    reader_bytes: usize,
+}
+
 /// A run that is not open yet, or a merge pass that is.
-enum Run {
+enum RunInput {
     Source(SegmentSource),
     Pass(PathBuf, SegmentFile),
+}
+
+impl Run {
+    fn of(source: SegmentSource) -> Self {
+        Self {
+            reader_bytes: source.data.reader_bytes(),
+            input: RunInput::Source(source),
+        }
+    }
 }
 
 pub(crate) fn run<P: Program>(
@@ -57,9 +80,7 @@ pub(crate) fn run<P: Program>(
         side_files: task.side_files,
         counters: &counter_set,
     };
-    let mut shuffled = 0;
-    let runs = merge_in_passes(task, &mut shuffled)?;
-    let passes = runs.iter().any(|run| matches!(run, Run::Pass(..)));
+    let (runs, mut passes) = merge_in_passes(task)?;
     let (readers, origins) = open(runs, task.partition)?;
     let mut sink = Checked {
         inner: &mut *task.output,
@@ -78,18 +99,25 @@ pub(crate) fn run<P: Program>(
         records,
         ..sink.part
     };
-    if !passes {
-        shuffled = groups.stored_bytes();
-    }
+    passes.shuffled += groups.stored_bytes(|run| origins[run].is_map());
     let mut sums = counter_set.sums();
     for (name, sum) in [
-        (counters::SHUFFLE_BYTES, shuffled),
+        (counters::SHUFFLE_BYTES, passes.shuffled),
         (counters::REDUCE_INPUT_KEYS, groups.keys()),
         (counters::REDUCE_INPUT_RECORDS, groups.records()),
         (counters::REDUCE_OUTPUT_RECORDS, output.records),
         (counters::REDUCE_OUTPUT_BYTES, output.bytes),
     ] {
         sums.insert(name.to_owned(), sum);
+    }
+    for (name, sum) in [
+        (counters::REDUCE_MERGE_PASSES, passes.count),
+        (counters::REDUCE_SPILLED_RECORDS, passes.records),
+        (counters::REDUCE_SPILLED_BYTES, passes.bytes),
+    ] {
+        if sum > 0 {
+            sums.insert(name.to_owned(), sum);
+        }
     }
     Ok(ReduceReport {
         output,
@@ -170,50 +198,61 @@ impl<V: Value> Values<V> for SourceValues<'_, '_, V> {
     }
 }
 
-/// Merges neighbours until at most a fan-in of runs is left. Adds the stored
-/// bytes of the sources that it read to `shuffled`.
-fn merge_in_passes(task: &mut ReduceTask<'_>, shuffled: &mut u64) -> Result<Vec<Run>, EngineError> {
-    let fan_in = (task.memory_bytes / RUN_BYTES).clamp(FAN_IN_MIN, FAN_IN_MAX);
-    let mut runs: Vec<Run> = task.sources.drain(..).map(Run::Source).collect();
-    let mut made = 0;
-    while runs.len() > fan_in {
-        let mut merged = Vec::with_capacity(runs.len().div_ceil(fan_in));
-        let mut rest = runs.into_iter();
-        loop {
-            let group: Vec<Run> = rest.by_ref().take(fan_in).collect();
-            if group.is_empty() {
-                break;
+/// What the merge passes came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passes {
+    /// Stored bytes of the sources that were read.
+    shuffled: u64,
+    /// Merges of runs into a run on disk.
+    count: u64,
+    /// Records written to disk by them.
+    records: u64,
+    /// Stored bytes of those.
+    bytes: u64,
+}
+
+/// Merges neighbours until all runs that are left fit into the memory of one merge.
+fn merge_in_passes(task: &mut ReduceTask<'_>) -> Result<(Vec<Run>, Passes), EngineError> {
+    let mut passes = Passes::default();
+    let mut runs: Vec<Run> = task.sources.drain(..).map(Run::of).collect();
+    loop {
+        let sizes = || runs.iter().map(|run| run.reader_bytes);
+        if group_len(sizes(), task.memory_bytes) == runs.len() {
+            return Ok((runs, passes));
+        }
+        let mut merged = Vec::new();
+        while !runs.is_empty() {
+            let sizes = runs.iter().map(|run| run.reader_bytes);
+            let behind = runs.split_off(group_len(sizes, task.memory_bytes));
+            if runs.len() == 1 {
+                merged.append(&mut runs);
+            } else {
+                let group = std::mem::take(&mut runs);
+                merged.extend(merge_group(group, task, &mut passes)?);
             }
-            let path = task.scratch.join(format!("pass-{made}"));
-            made += 1;
-            let from_sources = matches!(group[0], Run::Source(_));
-            let (file, bytes) = merge_group(group, &path, task.partition, task.cancel)?;
-            if from_sources {
-                *shuffled += bytes;
-            }
-            if let Some(file) = file {
-                merged.push(Run::Pass(path, file));
-            }
+            runs = behind;
         }
         runs = merged;
     }
-    Ok(runs)
 }
 
 /// Records between two looks at the cancel flag.
 const PULSE_RECORDS: u64 = 4096;
 
-/// Merges some runs into one on disk; returns it and the stored bytes read.
+/// Merges some runs into one on disk; none when they hold no record.
 fn merge_group(
     group: Vec<Run>,
-    path: &std::path::Path,
-    partition: u32,
-    cancel: &CancelFlag,
-) -> Result<(Option<SegmentFile>, u64), EngineError> {
-    let failed = |source| storage(StorageUse::Spill, path, source);
+    task: &ReduceTask<'_>,
+    passes: &mut Passes,
+) -> Result<Option<Run>, EngineError> {
+    let partition = task.partition;
+    let path = task.scratch.join(format!("pass-{}", passes.count));
+    let failed = |source| storage(StorageUse::Spill, &path, source);
     let (readers, origins) = open(group, partition)?;
     let mut merge = Merge::new(readers);
-    let mut writer = SegmentWriter::create(path, partition + 1).map_err(failed)?;
+    let mut writer = SegmentWriter::create(&path, partition + 1)
+        .map_err(failed)?
+        .compressed(task.compression);
     let mut records: u64 = 0;
     while merge.advance().map_err(|error| named(&origins, error))? {
         writer
@@ -221,25 +260,32 @@ fn merge_group(
             .map_err(failed)?;
         records += 1;
         if records.is_multiple_of(PULSE_RECORDS) {
-            cancel.check()?;
+            task.cancel.check()?;
         }
     }
-    writer.finish().map_err(failed)?;
-    let file = SegmentFile::open(path).map_err(failed)?;
-    fs::remove_file(path).map_err(|source| failed(SegmentError::Io { source }))?;
-    Ok(((records > 0).then_some(file), merge.stored_bytes()))
+    let (stored_bytes, reader_bytes) = writer.finish_measured().map_err(failed)?;
+    let file = SegmentFile::open(&path).map_err(failed)?;
+    fs::remove_file(&path).map_err(|source| failed(SegmentError::Io { source }))?;
+    passes.count += 1;
+    passes.records += records;
+    passes.bytes += stored_bytes.iter().sum::<u64>();
+    passes.shuffled += merge.stored_bytes(|run| origins[run].is_map());
+    Ok((records > 0).then_some(Run {
+        input: RunInput::Pass(path, file),
+        reader_bytes,
+    }))
 }
 
 fn open(runs: Vec<Run>, partition: u32) -> Result<(Vec<Reader>, Vec<Origin>), EngineError> {
     let mut readers = Vec::with_capacity(runs.len());
     let mut origins = Vec::with_capacity(runs.len());
     for run in runs {
-        let (origin, input): (Origin, io::Result<Box<dyn Read + Send>>) = match run {
-            Run::Source(source) => {
+        let (origin, input): (Origin, io::Result<Box<dyn Read + Send>>) = match run.input {
+            RunInput::Source(source) => {
                 let opened = point("source-open").and_then(|()| source.data.open());
                 (Origin::Map(source.map), opened)
             }
-            Run::Pass(path, file) => {
+            RunInput::Pass(path, file) => {
                 let input: Box<dyn Read + Send> = match file.run(partition) {
                     Some(range) => Box::new(range),
                     None => Box::new(io::empty()),

@@ -5,19 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use vivat_mapreduce::SideFiles;
-use vivat_shared::attempt::{Counters, InputFile, PartOutput, SplitRange};
+use vivat_shared::attempt::{Counters, InputFile, PartOutput, SkippedRecord, SplitRange};
 use vivat_shared::job::InputFormat;
 
 use crate::close::{CloseReport, CloseTask};
 use crate::error::EngineError;
 use crate::input::InputOpener;
-use crate::segment::FileRange;
+use crate::segment::{FileRange, SegmentCompression, reader_bytes};
 
 /// A program that the worker can run without knowing its types: one dynamic
 /// call per task.
@@ -62,6 +64,12 @@ impl Progress {
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// What was done since is done again.
+    pub(crate) fn put_back(&self, (bytes, records): (u64, u64)) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.records.store(records, Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, bytes: u64, records: u64) {
@@ -119,9 +127,13 @@ pub struct MapTask<'t> {
     /// An existing directory for spills, the attempt's own; what the engine
     /// makes there it deletes.
     pub scratch: &'t Path,
-    /// Bytes that gathered records may take. Read buffers (about 1 MiB) and, in a
-    /// merge, 200 KiB per run come on top.
+    /// Bytes that gathered records and the merge of their runs may take. Read
+    /// buffers (about 1 MiB) come on top, and the largest record a few times.
     pub memory_bytes: usize,
+    /// How the segment and the spills are compressed.
+    pub compression: SegmentCompression,
+    /// Bad records that may be skipped; 0: the first one fails the task.
+    pub skipped_max: u64,
     /// The step's parameters.
     pub parameters: &'t BTreeMap<String, String>,
     /// What the last round that closed handed on; empty when none did.
@@ -139,6 +151,8 @@ pub struct MapTask<'t> {
 pub struct MapReport {
     /// Stored bytes of each partition.
     pub stored_bytes: Vec<u64>,
+    /// Some of the records that were skipped; a counter has how many.
+    pub skipped: Vec<SkippedRecord>,
     /// Built-in counters and the program's own.
     pub counters: Counters,
 }
@@ -186,6 +200,28 @@ impl fmt::Debug for SegmentData {
 }
 
 impl SegmentData {
+    /// What reading it takes in memory, as far as that can be told beforehand.
+    pub(crate) fn reader_bytes(&self) -> usize {
+        match self {
+            Self::File {
+                path,
+                offset,
+                bytes,
+            } => File::open(path).map_or(0, |file| {
+                reader_bytes(*bytes, |at, buffer| {
+                    file.read_exact_at(buffer, offset.saturating_add(at))
+                        .is_ok()
+                })
+            }),
+            Self::Memory(run) => reader_bytes(run.len() as u64, |at, buffer| {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                let bytes = run.get(at..).and_then(|rest| rest.get(..buffer.len()));
+                bytes.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
+            }),
+            Self::Stream(_) => 0,
+        }
+    }
+
     pub(crate) fn open(self) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::File {
@@ -213,8 +249,10 @@ pub struct ReduceTask<'t> {
     /// An existing directory for merge passes, the attempt's own.
     pub scratch: &'t Path,
     /// Bytes that merging may take; decides how many sources are merged at
-    /// once, within 16 to 256.
+    /// once, at most 256.
     pub memory_bytes: usize,
+    /// How merge passes are compressed.
+    pub compression: SegmentCompression,
     /// The step's parameters.
     pub parameters: &'t BTreeMap<String, String>,
     /// What the last round that closed handed on; empty when none did.

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use vivat_engine::{SegmentData, SegmentSource};
 use vivat_ground::Threads;
+
+use super::memory::Share;
 
 /// Where the segment of one map task is now.
 #[derive(Clone)]
@@ -69,6 +72,19 @@ impl Piece {
     }
 }
 
+/// What fetching came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FetchSums {
+    /// In segment files of this worker.
+    pub(crate) local_bytes: u64,
+    /// From other workers.
+    pub(crate) remote_bytes: u64,
+    /// Of those, in files.
+    pub(crate) spilled_bytes: u64,
+    /// From the first question to the last segment.
+    pub(crate) elapsed: Duration,
+}
+
 /// What there is, by map task.
 #[derive(Debug)]
 pub(crate) struct Fetched {
@@ -78,6 +94,10 @@ pub(crate) struct Fetched {
     bad: HashMap<(u32, u16), u32>,
     /// The right to hold segments in memory, until the reduce is done.
     pub(super) turn: Option<OwnedSemaphorePermit>,
+    /// The memory that they take.
+    pub(super) memory: Option<Arc<Share>>,
+    /// How long fetching took.
+    pub(super) elapsed: Duration,
     /// What of it is in files.
     pub(super) scratch: Option<Scratch>,
 }
@@ -115,6 +135,8 @@ impl Fetched {
             missing: maps as usize,
             bad: HashMap::new(),
             turn: None,
+            memory: None,
+            elapsed: Duration::ZERO,
             scratch: None,
         }
     }
@@ -143,13 +165,24 @@ impl Fetched {
             .sum()
     }
 
-    /// Bytes of them that are in memory.
-    pub(super) fn memory_bytes(&self) -> u64 {
-        let pieces = self.pieces.iter().flatten();
-        pieces
-            .filter(|(_, piece)| matches!(piece, Piece::Memory(_)))
-            .map(|(_, piece)| piece.bytes())
-            .sum()
+    /// What fetching them came to, for the attempt's counters.
+    pub(crate) fn sums(&self) -> FetchSums {
+        let mut sums = FetchSums {
+            elapsed: self.elapsed,
+            ..FetchSums::default()
+        };
+        for (_, piece) in self.pieces.iter().flatten() {
+            match piece {
+                Piece::Empty => {}
+                Piece::Local { bytes, .. } => sums.local_bytes += bytes,
+                Piece::Memory(data) => sums.remote_bytes += data.len() as u64,
+                Piece::Scratch { bytes, .. } => {
+                    sums.remote_bytes += bytes;
+                    sums.spilled_bytes += bytes;
+                }
+            }
+        }
+        sums
     }
 
     /// A segment turned out bad when it was read: it is missing again.

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::fs::File;
@@ -24,6 +23,7 @@ use vivat_shared::limits::MESSAGE_BYTES_MAX;
 
 use super::fetched::Piece;
 use super::gather::{Failure, MapOutput};
+use super::memory::Share;
 use crate::session::blocking;
 
 /// A holder that says nothing for so long is not answering.
@@ -52,8 +52,8 @@ pub(super) enum Arrival {
 pub(super) struct Landing {
     /// A directory of the attempt's own, made when first needed.
     pub(super) scratch: PathBuf,
-    /// Bytes of memory that are left; what does not fit goes to files.
-    pub(super) memory_left_bytes: Arc<AtomicU64>,
+    /// The reduce's share of memory; what does not fit goes to files.
+    pub(super) memory: Arc<Share>,
 }
 
 /// A batch to be fetched.
@@ -129,6 +129,9 @@ impl Flight {
                 },
                 Break::Nonsense => Failure::Unreachable,
             };
+            if let Some(incoming) = progress.incoming.take() {
+                self.landing.give_up(&incoming);
+            }
             self.fail_from(progress.position, failure).await;
             return failure != Failure::Unreachable;
         }
@@ -284,13 +287,7 @@ fn check_run(run: impl std::io::Read, partition: u32) -> Result<(), SegmentError
 
 impl Landing {
     async fn begin(&self, output: MapOutput, expected_bytes: u64) -> std::io::Result<Incoming> {
-        let fits = self
-            .memory_left_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(expected_bytes)
-            })
-            .is_ok();
-        let place = if fits {
+        let place = if self.memory.take(expected_bytes) {
             Place::Memory(Vec::new())
         } else {
             tokio::fs::create_dir_all(&self.scratch).await?;
@@ -310,8 +307,14 @@ impl Landing {
     /// The memory of a segment that is thrown away.
     fn give_back(&self, piece: &Piece) {
         if let Piece::Memory(data) = piece {
-            self.memory_left_bytes
-                .fetch_add(data.len() as u64, Ordering::Relaxed);
+            self.memory.give_back(data.len() as u64);
+        }
+    }
+
+    /// The same for one that did not come whole.
+    fn give_up(&self, incoming: &Incoming) {
+        if let Place::Memory(_) = incoming.place {
+            self.memory.give_back(incoming.expected_bytes);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::dir::WorkerDir;
 use crate::shuffle::SegmentServer;
+use crate::shuffle::memory::Pool;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use vivat_engine::SegmentWriter;
@@ -59,7 +60,7 @@ async fn fetch(scratch: PathBuf, memory_bytes: u64, channel: Channel) -> Vec<Arr
         outputs: (0..3).map(|map| MapOutput { map, attempt: 1 }).collect(),
         landing: Landing {
             scratch,
-            memory_left_bytes: Arc::new(AtomicU64::new(memory_bytes)),
+            memory: Pool::new(memory_bytes).share(),
         },
         arrivals,
     };

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use vivat_shared::attempt::SegmentLocation;
 use vivat_shared::ids::WorkerEpoch;
+use vivat_shared::limits::FETCH_BATCH_MAX;
 
 use super::fetched::{Fetched, Piece};
 
-/// Segments asked for in one stream.
-pub(super) const BATCH_MAX: usize = 256;
 /// Failures of one segment before the leader is told.
 const TRIES_MAX: u32 = 3;
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -158,7 +157,7 @@ impl Gather {
         let Some(queue) = self.queues.get_mut(&holder) else {
             return batch;
         };
-        while batch.len() < BATCH_MAX
+        while batch.len() < FETCH_BATCH_MAX
             && let Some(map) = queue.pop_front()
         {
             let Some(state) = self.maps.get_mut(map as usize) else {

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -22,8 +21,6 @@ use crate::dir::WorkerDir;
 use crate::held::Grant;
 use crate::session::{blocking, call_leader};
 
-/// Fetched segments of one reduce that are kept in memory: 64 MiB.
-const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages between the parts of one gathering.
 const QUEUE_MAX: usize = 64;
@@ -54,30 +51,30 @@ impl Shuffle {
             fetched.turn = self.turns.clone().acquire_owned().await.ok();
         }
         let attempt = grant.attempt;
+        let started = Instant::now();
         let scratch = self.dir.scratch_path(attempt);
         fetched.scratch.get_or_insert_with(|| Scratch {
             path: scratch.clone(),
             runtime: self.runtime.clone(),
             threads: self.dir.threads(),
         });
-        let memory_left_bytes = MEMORY_BYTES_MAX.saturating_sub(fetched.memory_bytes());
+        let share = || self.memory.share();
+        let memory = fetched.memory.get_or_insert_with(share).clone();
         let (arrivals, arriving) = mpsc::channel(QUEUE_MAX);
         let gathering = Gathering {
             shuffle: self.clone(),
             grant: grant.clone(),
             gather: Gather::new(fetched),
             addresses: HashMap::new(),
-            landing: Landing {
-                scratch,
-                memory_left_bytes: Arc::new(AtomicU64::new(memory_left_bytes)),
-            },
+            landing: Landing { scratch, memory },
             flights: JoinSet::new(),
             asked: HashSet::new(),
             arrivals,
             complaints: JoinSet::new(),
         };
         match gathering.run(arriving).await {
-            Ok(fetched) => {
+            Ok(mut fetched) => {
+                fetched.elapsed += started.elapsed();
                 tracing::debug!(%attempt, bytes = fetched.bytes(), "segments gathered");
                 self.core.change(|held| held.fetched(attempt, fetched));
             }

@@ -12,6 +12,7 @@ mod gather;
 mod gathering;
 mod holders;
 mod locations;
+mod memory;
 mod server;
 
 use std::sync::Arc;
@@ -21,19 +22,19 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vivat_client::LeaderClient;
 use vivat_ground::Transport;
+use vivat_shared::limits::FETCH_STREAMS_MAX;
 
 use crate::core::Core;
 use crate::dir::WorkerDir;
 use crate::held::Grant;
+use memory::Pool;
 
 pub(crate) use fetched::Fetched;
 pub(crate) use holders::Holders;
 pub(crate) use server::SegmentServer;
 
-/// Streams from other workers at once, over all reduces.
-const STREAMS_MAX: usize = 8;
 /// Reduces that gather or hold what they gathered, per slot; the others wait
-/// their turn. With the memory of one gathering this bounds that of all.
+/// their turn. What they hold in memory is bounded for all of them together.
 const GATHERING_PER_SLOT: usize = 4;
 
 /// What all gatherings of a worker share.
@@ -44,6 +45,7 @@ pub(crate) struct Shuffle {
     leader: LeaderClient,
     holders: Holders,
     streams: Semaphore,
+    memory: Arc<Pool>,
     turns: Arc<Semaphore>,
     tasks: TaskTracker,
     runtime: Handle,
@@ -56,13 +58,15 @@ impl Shuffle {
         leader: LeaderClient,
         (runtime, transport): (Handle, Transport),
         slots: u32,
+        memory_bytes: u64,
     ) -> Self {
         Self {
             core,
             dir,
             leader,
             holders: Holders::new(transport),
-            streams: Semaphore::new(STREAMS_MAX),
+            streams: Semaphore::new(FETCH_STREAMS_MAX),
+            memory: Pool::new(memory_bytes),
             turns: Arc::new(Semaphore::new(slots as usize * GATHERING_PER_SLOT)),
             tasks: TaskTracker::new(),
             runtime,

@@ -21,15 +21,11 @@ use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
 use vivat_proto::v1::segment_service_server::SegmentService;
 use vivat_shared::ids::{AttemptId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch};
-use vivat_shared::limits::STREAM_CHUNK_BYTES;
+use vivat_shared::limits::{FETCH_BATCH_MAX, SERVED_STREAMS_MAX, STREAM_CHUNK_BYTES};
 
-use super::gather::BATCH_MAX;
 use crate::dir::WorkerDir;
 use crate::session::blocking;
 
-/// Streams served at once; further ones wait a little, then are told to come
-/// again.
-const STREAMS_SERVED_MAX: usize = 16;
 /// How long one waits for a stream; well below the silence after which the
 /// other side would take this worker for dead.
 const TURN_WAIT: Duration = Duration::from_secs(2);
@@ -62,7 +58,7 @@ impl SegmentServer {
         Self {
             dir,
             registered,
-            streams: Arc::new(Semaphore::new(STREAMS_SERVED_MAX)),
+            streams: Arc::new(Semaphore::new(SERVED_STREAMS_MAX)),
         }
     }
 
@@ -135,8 +131,8 @@ impl SegmentService for SegmentServer {
 }
 
 fn order(request: v1::FetchSegmentsRequest) -> Result<Order, Status> {
-    if request.maps.len() > BATCH_MAX {
-        let problem = format!("at most {BATCH_MAX} segments at once");
+    if request.maps.len() > FETCH_BATCH_MAX {
+        let problem = format!("at most {FETCH_BATCH_MAX} segments at once");
         return Err(Status::invalid_argument(problem));
     }
     let round = RoundId {

@@ -8,7 +8,7 @@
 //! within it empty.
 
 use memchr::{memchr, memrchr};
-use vivat_mapreduce::{Block, Framing};
+use vivat_mapreduce::{Block, CsvScanner, Framing};
 use vivat_shared::attempt::SplitRange;
 use vivat_shared::job::InputFormat;
 use vivat_shared::limits::RECORD_BYTES_MAX;
@@ -16,17 +16,23 @@ use vivat_shared::limits::RECORD_BYTES_MAX;
 use super::Input;
 use crate::error::{EngineError, InputProblem};
 
+/// Bytes of whole CSV records handed out at a time, if there are more.
+const CSV_BLOCK_BYTES: usize = 64 * 1024;
+/// A record of CSV. One quote too many makes a record of all that follows, which
+/// need not fill the memory before it is found out.
+const CSV_RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of one read, and of the buffer while lines are shorter.
 const READ_BYTES: usize = 1024 * 1024;
 /// Bytes read behind a split's end to find the end of its last line.
 const OVERSHOOT_BYTES: u64 = 16 * 1024;
 
 impl<'t> Input<'t> {
-    /// The blocks of a split.
+    /// The blocks of a split. A CSV file's header has so many bytes, others none.
     pub fn blocks(
         &mut self,
         range: SplitRange,
         format: InputFormat,
+        header_bytes: u64,
     ) -> Result<Blocks<'_, 't>, EngineError> {
         let bytes = self.reader.length();
         // What is not cut is read whole, whatever its text comes to.
@@ -51,14 +57,18 @@ impl<'t> Input<'t> {
                 let end = end.min(bytes.unwrap_or(u64::MAX));
                 (Framing::Fixed(record.max(1)), offset, end)
             }
-            InputFormat::Csv => {
-                return Err(self.problem(InputProblem::FormatUnsupported { format }));
+            // What is before the records is read again, and passed over.
+            InputFormat::Csv if range.offset < header_bytes => {
+                let has_none = end < header_bytes || bytes == Some(header_bytes);
+                (Framing::Csv, 0, if has_none { 0 } else { end })
             }
+            InputFormat::Csv => (Framing::Csv, range.offset.min(end), end),
         };
+        let begins_in_header = framing == Framing::Csv && range.offset < header_bytes;
         let of_another_split = range.offset > 0 && (framing == Framing::Whole || bytes.is_none());
         let done = offset > end || (offset == end && framing != Framing::Whole) || of_another_split;
         if let (Some(bytes), false) = (bytes, done) {
-            let behind = if framing == Framing::Lines {
+            let behind = if matches!(framing, Framing::Lines | Framing::Csv) {
                 OVERSHOOT_BYTES
             } else {
                 0
@@ -77,7 +87,16 @@ impl<'t> Input<'t> {
             start: 0,
             filled: 0,
             searched: 0,
-            skipping: framing == Framing::Lines && range.offset > 0,
+            skipping: match framing {
+                Framing::Lines => range.offset > 0,
+                Framing::Csv => !begins_in_header,
+                Framing::Fixed(_) | Framing::Whole => false,
+            },
+            lead: match begins_in_header {
+                true => usize::try_from(header_bytes).unwrap_or(usize::MAX),
+                false => 0,
+            },
+            scanner: CsvScanner::default(),
             done,
         })
     }
@@ -104,6 +123,10 @@ pub(crate) struct Blocks<'i, 't> {
     searched: usize,
     /// The first line end is yet to be found.
     skipping: bool,
+    /// Bytes of a header that are yet to be passed over.
+    lead: usize,
+    /// Of CSV: has read everything up to `searched`.
+    scanner: CsvScanner,
     done: bool,
 }
 
@@ -111,6 +134,9 @@ impl Blocks<'_, '_> {
     /// The next block of whole records, `None` after the last.
     pub fn next(&mut self) -> Result<Option<Block<'_>>, EngineError> {
         loop {
+            if self.lead > 0 && !self.done {
+                self.pass_lead()?;
+            }
             if self.skipping && !self.done {
                 self.skip()?;
             }
@@ -138,7 +164,32 @@ impl Blocks<'_, '_> {
                 (whole > 0).then_some(whole)
             }
             Framing::Lines => self.whole_lines(),
+            Framing::Csv => self.whole_csv(),
         }
+    }
+
+    /// As for lines, but a line end within quotes ends no record, and no more is
+    /// handed out than a mapper takes at once: then nobody has to cut it again.
+    fn whole_csv(&mut self) -> Option<usize> {
+        let base = self.read_at - self.filled as u64;
+        let end_in_buffer = usize::try_from(self.end - base.min(self.end)).unwrap_or(usize::MAX);
+        // The plan cuts at line ends that end records, so this needs no quotes.
+        let last = self.buffer.get(end_in_buffer.max(self.start)..self.filled);
+        let last = last.and_then(|behind| memchr(b'\n', behind));
+        let stop = last.map(|found| end_in_buffer.max(self.start) + found + 1);
+        let limit = stop.unwrap_or(self.filled);
+        while self.searched < limit {
+            let from = self.searched;
+            self.searched = limit.min(from + CSV_BLOCK_BYTES);
+            if let Some(end) = self.scanner.last_end(&self.buffer[from..self.searched]) {
+                self.done = stop == Some(from + end);
+                return Some(from + end - self.start);
+            }
+        }
+        // Someone said that no field holds a line end, and this one does: what is
+        // cut here has an open quote, and whoever takes it apart will say so.
+        self.done = stop.is_some();
+        stop.map(|stop| stop - self.start)
     }
 
     fn whole_lines(&mut self) -> Option<usize> {
@@ -175,14 +226,28 @@ impl Blocks<'_, '_> {
         let left = self.filled - self.start;
         match self.framing {
             Framing::Whole => Ok(Some(self.hand_out(left))),
-            Framing::Lines | Framing::Fixed(_) if left == 0 => Ok(None),
-            Framing::Lines => Ok(Some(self.hand_out(left))),
+            Framing::Lines | Framing::Csv | Framing::Fixed(_) if left == 0 => Ok(None),
+            Framing::Lines | Framing::Csv => Ok(Some(self.hand_out(left))),
             Framing::Fixed(wanted) => Err(self.input.problem(InputProblem::RecordCutShort {
                 offset: self.read_at - left as u64,
                 bytes: left as u64,
                 wanted,
             })),
         }
+    }
+
+    /// Passes over the header.
+    fn pass_lead(&mut self) -> Result<(), EngineError> {
+        while self.filled < self.lead {
+            if self.fill()? == 0 {
+                self.done = true;
+                return Ok(());
+            }
+        }
+        self.start = self.lead;
+        self.searched = self.lead;
+        self.lead = 0;
+        Ok(())
     }
 
     /// Passes over the line that began before the split, reading no further
@@ -210,7 +275,7 @@ impl Blocks<'_, '_> {
     /// Reads more behind what is there; 0 at the end of what this split needs.
     fn fill(&mut self) -> Result<usize, EngineError> {
         let limit = match self.framing {
-            Framing::Lines => self.bytes.unwrap_or(u64::MAX),
+            Framing::Lines | Framing::Csv => self.bytes.unwrap_or(u64::MAX),
             Framing::Fixed(_) | Framing::Whole => self.end,
         };
         let left = limit.saturating_sub(self.read_at);
@@ -247,10 +312,14 @@ impl Blocks<'_, '_> {
             self.filled = left;
             self.start = 0;
         }
-        if left > RECORD_BYTES_MAX {
+        let bytes_max = match self.framing {
+            Framing::Csv => CSV_RECORD_BYTES_MAX,
+            Framing::Lines | Framing::Fixed(_) | Framing::Whole => RECORD_BYTES_MAX,
+        };
+        if left > bytes_max {
             return Err(self.input.problem(InputProblem::RecordTooLong {
                 offset: self.read_at - left as u64,
-                bytes_max: RECORD_BYTES_MAX,
+                bytes_max,
             }));
         }
         if self.buffer.is_empty() {

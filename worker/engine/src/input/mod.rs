@@ -7,6 +7,7 @@
 //! [`InputOpener`].
 
 mod blocks;
+mod csv;
 mod decode;
 mod file;
 mod reader;
@@ -15,6 +16,8 @@ use vivat_shared::attempt::InputFile;
 
 use crate::error::{EngineError, InputProblem};
 
+pub use csv::{CSV_HEADER_BYTES_MAX, csv_cuts};
+pub(crate) use csv::{csv_header, csv_line_of};
 pub use decode::Compression;
 pub use file::LocalFiles;
 pub use reader::{InputError, InputOpener, InputReader};
@@ -41,6 +44,11 @@ impl<'t> Input<'t> {
     /// Compares with what the plan saw, once more.
     pub fn check(&mut self) -> Result<(), EngineError> {
         self.reader.check().map_err(|error| self.error(error))
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> Result<usize, EngineError> {
+        let read = self.reader.read_at(buffer, offset);
+        read.map_err(|error| self.error(error))
     }
 
     fn error(&self, error: InputError) -> EngineError {

@@ -1,29 +1,21 @@
 //! The sort buffer of a program that does not merge values.
 //!
 //! Records lie one behind another in the order of emission; what is sorted is
-//! an index of sixteen bytes each, by partition, the first eight bytes of the
-//! key, the whole key, and the place in the buffer, which keeps equal keys in
-//! their order.
+//! an index of sixteen bytes each, see [`super::order`]. The place in the buffer
+//! comes last in it, which keeps equal keys in their order.
 
 use vivat_mapreduce::{Combiner, Emit, EncodedKey, Key, Program, Value, Values};
 use vivat_shared::limits::KEY_BYTES_MAX;
 
+use super::order::{self, Item};
 use super::run::{Place, RunFile};
 use super::spill::{Spills, combine, decode};
 use super::{Gather, Gathered};
 use crate::error::EngineError;
-use crate::merge::key_prefix;
 use crate::segment::VALUE_BYTES_MAX;
 
 /// Bytes before each record: key length and value length.
 const RECORD_HEADER_BYTES: usize = 8;
-
-#[derive(Debug, Clone, Copy)]
-struct Item {
-    prefix: u64,
-    partition: u32,
-    at: u32,
-}
 
 /// Gathers records to be sorted.
 pub(super) struct SortBuffer<'t, P: Program> {
@@ -64,12 +56,10 @@ impl<'t, P: Program> SortBuffer<'t, P> {
         self.data[at..at + 4].copy_from_slice(&header[0].to_le_bytes());
         self.data[at + 4..key_at].copy_from_slice(&header[1].to_le_bytes());
         let key = &self.data[key_at..key_end];
-        self.items.push(Item {
-            prefix: key_prefix(key),
-            partition: self.place.partition(EncodedKey::new(key))?,
-            // The buffer is spilled at half of what this can tell.
-            at: length("buffer", at, u32::MAX as usize)?,
-        });
+        let partition = self.place.partition(EncodedKey::new(key))?;
+        // The buffer is spilled at half of what this can tell.
+        let at = length("buffer", at, u32::MAX as usize)?;
+        self.items.push(Item::new(partition, key, at));
         Ok(())
     }
 
@@ -81,9 +71,10 @@ impl<'t, P: Program> SortBuffer<'t, P> {
     fn spill(&mut self) {
         if self.error.is_none() {
             let (items, data, place) = (&mut self.items, &self.data, self.place);
+            let records = items.len();
             let spilled = self
                 .spills
-                .spill(place, |run| write_run(place, items, data, run));
+                .spill(place, records, |run| write_run(place, items, data, run));
             self.error = spilled.err();
         }
         self.clear();
@@ -133,12 +124,27 @@ impl<P: Program> Gather<P> for SortBuffer<'_, P> {
     }
 
     fn finish(mut self) -> Result<Gathered, EngineError> {
-        let (place, data) = (self.place, &self.data);
-        let is_empty = self.items.is_empty();
-        let items = &mut self.items;
-        self.spills.finish(place, is_empty, self.emitted, |run| {
-            write_run(place, items, data, run)
-        })
+        let (place, emitted) = (self.place, self.emitted);
+        if self.spills.is_empty() {
+            let (items, data) = (&mut self.items, &self.data);
+            let written = self
+                .spills
+                .finish_in_memory(|run| write_run(place, items, data, run))?;
+            return Ok(Gathered::of(emitted, written));
+        }
+        if !self.items.is_empty() {
+            self.spill();
+            self.check()?;
+        }
+        let Self {
+            spills,
+            data,
+            items,
+            ..
+        } = self;
+        // The merge has all of the memory.
+        drop((data, items));
+        Ok(Gathered::of(emitted, spills.finish(place)?))
     }
 }
 
@@ -178,32 +184,27 @@ fn write_run<P: Program>(
     data: &[u8],
     run: &mut RunFile<'_>,
 ) -> Result<(), EngineError> {
-    items.sort_unstable_by(|a, b| {
-        (a.partition, a.prefix)
-            .cmp(&(b.partition, b.prefix))
-            .then_with(|| record(data, a.at).0.cmp(record(data, b.at).0))
-            .then(a.at.cmp(&b.at))
-    });
+    order::sort(items, &|at| record(data, at).0);
     match P::COMBINER {
         Combiner::None | Combiner::Merge => {
             for item in &*items {
-                let (key, value) = record(data, item.at);
-                run.push(item.partition, key, value)?;
+                let (key, value) = record(data, item.at());
+                run.push(item.partition(), key, value)?;
             }
         }
         Combiner::Combine => {
             let same = |a: &Item, b: &Item| {
-                a.partition == b.partition && record(data, a.at).0 == record(data, b.at).0
+                a.partition() == b.partition() && record(data, a.at()).0 == record(data, b.at()).0
             };
             for group in items.chunk_by(same) {
-                let (key, _) = record(data, group[0].at);
+                let (key, _) = record(data, group[0].at());
                 let mut values = SliceValues {
                     rest: group,
                     data,
                     error: None,
                     program: std::marker::PhantomData::<P>,
                 };
-                combine(place.program, group[0].partition, key, &mut values, run)?;
+                combine(place.program, group[0].partition(), key, &mut values, run)?;
                 if let Some(error) = values.error {
                     return Err(error);
                 }
@@ -224,7 +225,7 @@ impl<P: Program> Values<P::Value> for SliceValues<'_, P> {
     fn next(&mut self) -> Option<<P::Value as Value>::View<'_>> {
         let (item, rest) = self.rest.split_first()?;
         self.rest = rest;
-        match decode::<P>(record(self.data, item.at).1) {
+        match decode::<P>(record(self.data, item.at()).1) {
             Ok(value) => Some(value),
             Err(error) => {
                 self.error.get_or_insert(error);

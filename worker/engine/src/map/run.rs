@@ -6,7 +6,7 @@ use vivat_mapreduce::{EncodedKey, MapContext, Program};
 
 use crate::error::{EngineError, StorageUse};
 use crate::failpoint::point;
-use crate::segment::{SegmentError, SegmentWriter};
+use crate::segment::{SegmentCompression, SegmentError, SegmentWriter};
 use crate::task::CancelFlag;
 
 /// What gathering needs to know of the task.
@@ -50,7 +50,11 @@ pub(super) struct RunFile<'t> {
 }
 
 impl<'t> RunFile<'t> {
-    pub fn create(path: &'t Path, partitions: u32, usage: StorageUse) -> Result<Self, EngineError> {
+    pub fn create(
+        path: &'t Path,
+        (partitions, compression): (u32, SegmentCompression),
+        usage: StorageUse,
+    ) -> Result<Self, EngineError> {
         let created = match usage {
             StorageUse::Spill => point("spill-create"),
             StorageUse::Segment => point("segment-create"),
@@ -60,7 +64,7 @@ impl<'t> RunFile<'t> {
             .and_then(|()| SegmentWriter::create(path, partitions))
             .map_err(|source| storage(usage, path, source))?;
         Ok(Self {
-            writer,
+            writer: writer.compressed(compression),
             path,
             usage,
         })
@@ -73,16 +77,18 @@ impl<'t> RunFile<'t> {
             .map_err(|source| storage(self.usage, self.path, source))
     }
 
-    pub fn finish(self) -> Result<Vec<u64>, EngineError> {
+    /// Gives the file its name; returns the stored bytes of each partition, and
+    /// what reading one takes in memory.
+    pub fn finish(self) -> Result<(Vec<u64>, usize), EngineError> {
         let (usage, path) = (self.usage, self.path);
         let finish = || {
-            let stored_bytes = self.writer.finish()?;
+            let finished = self.writer.finish_measured()?;
             match usage {
                 StorageUse::Spill => point("spill-written"),
                 StorageUse::Segment => point("segment-renamed"),
             }
             .map_err(SegmentError::from_io)?;
-            Ok(stored_bytes)
+            Ok(finished)
         };
         finish().map_err(|source| storage(usage, path, source))
     }

@@ -2,135 +2,225 @@
 //!
 //! A spill is a segment file that nobody else reads; its name is removed as
 //! soon as it is open, so that nothing is left behind however the task ends.
-//! When there are as many as one merge may read, they become one.
+//! When there are as many as one merge may read, they become one, and as many of
+//! those become one of the next level: a record is written again as often as the
+//! runs have levels, not once for every merge.
 
 use std::fs;
 use std::path::PathBuf;
 
 use vivat_mapreduce::{Combiner, EmitValue, Key, Program, Value, Values};
 
-use super::Gathered;
 use super::run::{Place, RunFile, storage};
 use crate::error::{EngineError, StorageUse};
 use crate::failpoint::point;
-use crate::merge::{FAN_IN_MAX, FAN_IN_MIN, Groups, RUN_BYTES};
-use crate::segment::{FileRange, SegmentError, SegmentFile, SegmentReader};
+use crate::merge::{Groups, group_len};
+use crate::segment::{FileRange, SegmentCompression, SegmentError, SegmentFile, SegmentReader};
 use crate::task::{MapTask, Progress};
+
+/// The part of a task's memory that merges may take while records are gathered.
+const MERGE_SHARE: usize = 8;
 
 /// The spills of one task.
 pub(super) struct Spills {
     scratch: PathBuf,
     segment_path: PathBuf,
     partitions: u32,
+    compression: SegmentCompression,
+    /// What gathered records may take.
     pub memory_bytes: usize,
-    fan_in: usize,
-    files: Vec<SegmentFile>,
-    /// Runs written because memory was full.
-    spilled: u64,
+    /// What a merge may take beside them, and what it may take without them.
+    merge_bytes: (usize, usize),
+    runs: Vec<SpilledRun>,
     /// Files made, for their names.
     made: u64,
+    sums: SpillSums,
+}
+
+/// A sorted run on disk.
+struct SpilledRun {
+    file: SegmentFile,
+    /// What reading it takes in memory.
+    reader_bytes: usize,
+    /// How many merges its records went through. Runs stand in the order in which
+    /// their records were emitted, and so those of a level stand together, the
+    /// highest first: as many as one merge may read become one of the next level.
+    level: u32,
+}
+
+/// What spilling came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SpillSums {
+    /// Runs written because memory was full.
+    pub runs: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their stored bytes, and those of merge passes.
+    pub bytes: u64,
+    /// Merges of runs into a run.
+    pub passes: u64,
 }
 
 impl Spills {
     pub fn new(task: &MapTask<'_>) -> Self {
+        let beside = task.memory_bytes / MERGE_SHARE;
         Self {
             scratch: task.scratch.to_owned(),
             segment_path: task.segment_path.to_owned(),
             partitions: task.partitions.max(1),
-            memory_bytes: task.memory_bytes,
-            fan_in: (task.memory_bytes / RUN_BYTES).clamp(FAN_IN_MIN, FAN_IN_MAX),
-            files: Vec::new(),
-            spilled: 0,
+            compression: task.compression,
+            memory_bytes: task.memory_bytes - beside,
+            merge_bytes: (beside, task.memory_bytes),
+            runs: Vec::new(),
             made: 0,
+            sums: SpillSums::default(),
         }
     }
 
-    /// Writes a run because memory is full: `write` fills the file.
+    /// Whether nothing was spilled so far.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Writes a run of so many records because memory is full: `write` fills the
+    /// file.
     pub fn spill<P: Program>(
         &mut self,
         place: Place<'_, P>,
+        records: usize,
         write: impl FnOnce(&mut RunFile<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         place.cancel.check()?;
-        if self.files.len() >= self.fan_in {
-            self.merge_all(place)?;
-        }
-        self.spilled += 1;
-        self.add(write)
+        self.sums.runs += 1;
+        self.sums.records += records as u64;
+        let run = self.write_run(0, write)?;
+        self.runs.push(run);
+        self.merge_levels(place, self.merge_bytes.0)
     }
 
-    /// Ends the task: `write` fills a file with what is still in memory, unless
-    /// that `is_empty`.
+    /// Ends a task that spilled nothing: `write` fills the segment with all that
+    /// was emitted. Without a record too: a worker that comes back shows by the
+    /// file that the map is done.
+    pub fn finish_in_memory(
+        self,
+        write: impl FnOnce(&mut RunFile<'_>) -> Result<(), EngineError>,
+    ) -> Result<(Vec<u64>, SpillSums), EngineError> {
+        let mut segment = self.segment()?;
+        write(&mut segment)?;
+        Ok((segment.finish()?.0, self.sums))
+    }
+
+    /// Ends a task whose records are all spilled: merges them into the segment.
     pub fn finish<P: Program>(
         mut self,
         place: Place<'_, P>,
-        is_empty: bool,
-        emitted: u64,
-        write: impl FnOnce(&mut RunFile<'_>) -> Result<(), EngineError>,
-    ) -> Result<Gathered, EngineError> {
-        let stored_bytes = if !self.files.is_empty() {
-            if !is_empty {
-                self.add(write)?;
+    ) -> Result<(Vec<u64>, SpillSums), EngineError> {
+        let memory_bytes = self.merge_bytes.1;
+        while self.group_len(0, memory_bytes) < self.runs.len() {
+            let mut merged = Vec::new();
+            let mut rest = std::mem::take(&mut self.runs);
+            while !rest.is_empty() {
+                let count = group_len(rest.iter().map(|run| run.reader_bytes), memory_bytes);
+                let behind = rest.split_off(count);
+                if rest.len() == 1 {
+                    merged.append(&mut rest);
+                } else {
+                    merged.push(self.merge_run(place, &rest)?);
+                }
+                rest = behind;
             }
-            let mut segment = self.segment()?;
-            self.merge_into(place, &mut segment)?;
-            segment.finish()?
-        } else {
-            // Without a record too: a worker that comes back shows by the file
-            // that the map is done.
-            let mut segment = self.segment()?;
-            if !is_empty {
-                write(&mut segment)?;
-            }
-            segment.finish()?
-        };
-        Ok(Gathered {
-            stored_bytes,
-            emitted,
-            spills: self.spilled,
-        })
+            self.runs = merged;
+        }
+        let mut segment = self.segment()?;
+        merge_files(
+            place,
+            &self.runs,
+            self.partitions,
+            &mut segment,
+            &self.scratch,
+        )?;
+        Ok((segment.finish()?.0, self.sums))
     }
 
-    fn segment(&self) -> Result<RunFile<'_>, EngineError> {
-        RunFile::create(&self.segment_path, self.partitions, StorageUse::Segment)
-    }
-
-    fn add(
+    /// Merges the runs of the lowest level as soon as they are as many as one
+    /// merge may read, then those of the next one.
+    fn merge_levels<P: Program>(
         &mut self,
-        write: impl FnOnce(&mut RunFile<'_>) -> Result<(), EngineError>,
+        place: Place<'_, P>,
+        memory_bytes: usize,
     ) -> Result<(), EngineError> {
-        let path = self.scratch.join(format!("spill-{}", self.made));
-        self.made += 1;
-        let mut run = RunFile::create(&path, self.partitions, StorageUse::Spill)?;
-        write(&mut run)?;
-        run.finish()?;
-        let failed = |source| storage(StorageUse::Spill, &path, source);
-        let file = SegmentFile::open(&path).map_err(failed)?;
-        fs::remove_file(&path).map_err(|source| failed(SegmentError::Io { source }))?;
-        self.files.push(file);
+        while let Some(lowest) = self.runs.last().map(|run| run.level) {
+            let from = self.runs.partition_point(|run| run.level > lowest);
+            let count = self.runs.len() - from;
+            // One more would not fit.
+            let next = self.runs[from..].iter().map(|run| run.reader_bytes);
+            let largest = next.clone().max().unwrap_or(0);
+            if group_len(next.chain([largest]), memory_bytes) > count {
+                break;
+            }
+            let group = self.runs.split_off(from);
+            let merged = self.merge_run(place, &group)?;
+            self.runs.push(merged);
+        }
         Ok(())
     }
 
-    fn merge_all<P: Program>(&mut self, place: Place<'_, P>) -> Result<(), EngineError> {
-        let files = std::mem::take(&mut self.files);
-        let (scratch, partitions) = (self.scratch.clone(), self.partitions);
-        self.add(|run| merge_files(place, &files, partitions, run, &scratch))
+    fn group_len(&self, from: usize, memory_bytes: usize) -> usize {
+        group_len(
+            self.runs[from..].iter().map(|run| run.reader_bytes),
+            memory_bytes,
+        )
     }
 
-    fn merge_into<P: Program>(
-        &self,
+    fn segment(&self) -> Result<RunFile<'_>, EngineError> {
+        RunFile::create(
+            &self.segment_path,
+            (self.partitions, self.compression),
+            StorageUse::Segment,
+        )
+    }
+
+    fn merge_run<P: Program>(
+        &mut self,
         place: Place<'_, P>,
-        run: &mut RunFile<'_>,
-    ) -> Result<(), EngineError> {
-        merge_files(place, &self.files, self.partitions, run, &self.scratch)
+        group: &[SpilledRun],
+    ) -> Result<SpilledRun, EngineError> {
+        self.sums.passes += 1;
+        let level = group.iter().map(|run| run.level).max().unwrap_or(0) + 1;
+        let (scratch, partitions) = (self.scratch.clone(), self.partitions);
+        self.write_run(level, |run| {
+            merge_files(place, group, partitions, run, &scratch)
+        })
+    }
+
+    fn write_run(
+        &mut self,
+        level: u32,
+        write: impl FnOnce(&mut RunFile<'_>) -> Result<(), EngineError>,
+    ) -> Result<SpilledRun, EngineError> {
+        let path = self.scratch.join(format!("spill-{}", self.made));
+        self.made += 1;
+        let shape = (self.partitions, self.compression);
+        let mut run = RunFile::create(&path, shape, StorageUse::Spill)?;
+        write(&mut run)?;
+        let (stored_bytes, reader_bytes) = run.finish()?;
+        self.sums.bytes += stored_bytes.iter().sum::<u64>();
+        let failed = |source| storage(StorageUse::Spill, &path, source);
+        let file = SegmentFile::open(&path).map_err(failed)?;
+        fs::remove_file(&path).map_err(|source| failed(SegmentError::Io { source }))?;
+        Ok(SpilledRun {
+            file,
+            reader_bytes,
+            level,
+        })
     }
 }
 
 fn merge_files<P: Program>(
     place: Place<'_, P>,
-    files: &[SegmentFile],
+    runs: &[SpilledRun],
     partitions: u32,
-    run: &mut RunFile<'_>,
+    target: &mut RunFile<'_>,
     scratch: &std::path::Path,
 ) -> Result<(), EngineError> {
     point("spill-read").map_err(|source| {
@@ -139,9 +229,9 @@ fn merge_files<P: Program>(
     })?;
     let progress = Progress::default();
     for partition in 0..partitions {
-        let readers = files
+        let readers = runs
             .iter()
-            .filter_map(|file| file.run(partition))
+            .filter_map(|run| run.file.run(partition))
             .map(|range| SegmentReader::of_partition(range, partition))
             .collect();
         let mut merging = Merging {
@@ -149,7 +239,7 @@ fn merge_files<P: Program>(
             groups: Groups::new(readers, &progress, place.cancel),
             scratch,
         };
-        merging.write(partition, run)?;
+        merging.write(partition, target)?;
     }
     Ok(())
 }

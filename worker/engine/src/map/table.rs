@@ -203,9 +203,10 @@ impl<'t, P: Program> MergeTable<'t, P> {
     fn spill(&mut self) {
         if self.error.is_none() {
             let (entries, arena, place) = (&mut self.entries, &self.arena, self.place);
+            let records = entries.len();
             let spilled = self
                 .spills
-                .spill(place, |run| write_run(place, entries, arena, run));
+                .spill(place, records, |run| write_run(place, entries, arena, run));
             self.error = spilled.err();
         }
         // After an error nothing is kept: the task is over at the next check.
@@ -240,12 +241,27 @@ impl<P: Program> Gather<P> for MergeTable<'_, P> {
     }
 
     fn finish(mut self) -> Result<Gathered, EngineError> {
-        let (place, arena) = (self.place, &self.arena);
-        let is_empty = self.entries.is_empty();
-        let entries = &mut self.entries;
-        self.spills.finish(place, is_empty, self.emitted, |run| {
-            write_run(place, entries, arena, run)
-        })
+        let (place, emitted) = (self.place, self.emitted);
+        if self.spills.is_empty() {
+            let (entries, arena) = (&mut self.entries, &self.arena);
+            let written = self
+                .spills
+                .finish_in_memory(|run| write_run(place, entries, arena, run))?;
+            return Ok(Gathered::of(emitted, written));
+        }
+        if !self.entries.is_empty() {
+            self.spill();
+            self.check()?;
+        }
+        let Self {
+            spills,
+            entries,
+            arena,
+            ..
+        } = self;
+        // The merge has all of the memory.
+        drop((entries, arena));
+        Ok(Gathered::of(emitted, spills.finish(place)?))
     }
 }
 

@@ -8,9 +8,9 @@ pub(super) const BLOCK_HEADER_BYTES: usize = 24;
 /// Stored bytes of the block that ends a run.
 pub(super) const END_BYTES: usize = 16;
 const CHECKED_BYTES: usize = 20;
-/// Bytes that a byte of an lz4 block can stand for: a longer block than that is
-/// a lie, for which no memory is taken.
-const LZ4_RATIO_MAX: usize = 255;
+/// Bytes that a stored byte of a packed block can stand for, lz4's own bound: a
+/// longer block than that is a lie, for which no memory is taken.
+pub(super) const PACKED_RATIO_MAX: usize = 255;
 
 /// What a block's stored bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) enum BlockKind {
     Lz4,
     /// Totals of the run.
     End,
+    /// Records compressed with Zstandard.
+    Zstd,
 }
 
 /// A block's header without its checksum.
@@ -41,6 +43,7 @@ impl BlockHeader {
             BlockKind::Plain => 0,
             BlockKind::Lz4 => 1,
             BlockKind::End => 2,
+            BlockKind::Zstd => 3,
         };
         bytes[4..8].copy_from_slice(&self.partition.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.stored_bytes.to_le_bytes());
@@ -62,7 +65,8 @@ impl BlockHeader {
             0 => BlockKind::Plain,
             1 => BlockKind::Lz4,
             2 => BlockKind::End,
-            3.. => return Err(fail("block kind")),
+            3 => BlockKind::Zstd,
+            4.. => return Err(fail("block kind")),
         };
         let header = Self {
             kind,
@@ -75,7 +79,9 @@ impl BlockHeader {
         let raw = header.raw_bytes as usize;
         let lengths_fit = match kind {
             BlockKind::Plain => stored == raw,
-            BlockKind::Lz4 => stored <= raw && raw <= stored.saturating_mul(LZ4_RATIO_MAX),
+            BlockKind::Lz4 | BlockKind::Zstd => {
+                stored <= raw && raw <= stored.saturating_mul(PACKED_RATIO_MAX)
+            }
             BlockKind::End => stored == END_BYTES && raw == 0 && header.records == 0,
         };
         if !lengths_fit || raw > BLOCK_RAW_BYTES_MAX {

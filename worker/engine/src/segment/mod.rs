@@ -5,7 +5,7 @@
 //! ```text
 //! header     16   "VIVATSEG", format version u32 = 1, partitions u32
 //! run        ..   of each partition that holds records, in order:
-//!   block    24   kind u8 (0 as it is, 1 lz4), 3 zero bytes, partition u32,
+//!   block    24   kind u8 (0 as it is, 1 lz4, 3 zstd), 3 zero bytes, partition u32,
 //!                 stored bytes u32, raw bytes u32, records u32,
 //!                 CRC-32C u32 of these 20 bytes and the stored bytes
 //!            ..   the stored bytes
@@ -32,13 +32,18 @@
 mod block;
 mod error;
 mod file;
+mod packing;
 mod reader;
+mod scan;
 mod writer;
 
 pub use error::{Damage, SegmentError};
 pub use file::{FileRange, SegmentFile, verify};
+pub use packing::{SegmentCompression, UnknownCompression};
 pub use reader::SegmentReader;
 pub use writer::SegmentWriter;
+
+pub(crate) use scan::reader_bytes;
 
 /// Version of the format that is written, and the only one that is read.
 pub const FORMAT_VERSION: u32 = 1;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::block::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, check, take_length, u64_at};
 use super::error::{Damage, SegmentError};
+use super::packing::Unpacker;
 
 /// Streams the records of one run in order.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct SegmentReader<R> {
     records: u64,
     raw_bytes: u64,
     ended: bool,
+    unpacker: Unpacker,
 }
 
 impl<R: Read> SegmentReader<R> {
@@ -45,6 +47,7 @@ impl<R: Read> SegmentReader<R> {
             records: 0,
             raw_bytes: 0,
             ended: false,
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -126,7 +129,7 @@ impl<R: Read> SegmentReader<R> {
         while !self.ended {
             let header = self.next_stored()?;
             match header.kind {
-                BlockKind::Plain | BlockKind::Lz4 => self.count(&header),
+                BlockKind::Plain | BlockKind::Lz4 | BlockKind::Zstd => self.count(&header),
                 BlockKind::End => self.end()?,
             }
         }
@@ -174,14 +177,17 @@ impl<R: Read> SegmentReader<R> {
         match header.kind {
             BlockKind::Plain => std::mem::swap(&mut self.block, &mut self.stored),
             BlockKind::Lz4 => {
-                let raw_bytes = header.raw_bytes as usize;
-                if self.block.len() < raw_bytes {
-                    self.block.resize(raw_bytes, 0);
-                }
-                let target = &mut self.block[..raw_bytes];
-                let unpacked = lz4_flex::block::decompress_into(&self.stored, target);
-                if !unpacked.is_ok_and(|bytes| bytes == raw_bytes) {
+                let raw = room(&mut self.block, header.raw_bytes as usize);
+                if !Unpacker::lz4(&self.stored, raw) {
                     return Err(self.damaged(Damage::Field { field: "lz4 block" }));
+                }
+            }
+            BlockKind::Zstd => {
+                let raw = room(&mut self.block, header.raw_bytes as usize);
+                if !self.unpacker.zstd(&self.stored, raw) {
+                    return Err(self.damaged(Damage::Field {
+                        field: "zstd block",
+                    }));
                 }
             }
             BlockKind::End => return self.end(),
@@ -222,6 +228,13 @@ impl<R: Read> SegmentReader<R> {
             damage,
         }
     }
+}
+
+fn room(block: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if block.len() < bytes {
+        block.resize(bytes, 0);
+    }
+    &mut block[..bytes]
 }
 
 fn truncated(error: io::Error, offset: u64) -> SegmentError {

@@ -14,6 +14,7 @@ use crate::failpoint::point;
 
 use super::block::{BlockHeader, BlockKind, push_length};
 use super::error::SegmentError;
+use super::packing::{Packer, SegmentCompression};
 use super::{
     BLOCK_RAW_BYTES, FOOTER_MAGIC, FORMAT_VERSION, HEADER_BYTES, HEADER_MAGIC, INDEX_ENTRY_BYTES,
 };
@@ -33,6 +34,9 @@ pub struct SegmentWriter {
     open: Option<u32>,
     raw: Vec<u8>,
     raw_records: u32,
+    packer: Packer,
+    /// Raw bytes of the largest block.
+    block_bytes_max: usize,
     pending: Vec<u8>,
     /// Bytes of the file that left `pending`.
     written: u64,
@@ -68,9 +72,18 @@ impl SegmentWriter {
             open: None,
             raw: Vec::with_capacity(2 * BLOCK_RAW_BYTES),
             raw_records: 0,
+            packer: Packer::new(SegmentCompression::default()),
+            block_bytes_max: 0,
             pending,
             written: 0,
         })
+    }
+
+    /// The same writer, packing its blocks another way than by default.
+    #[must_use]
+    pub fn compressed(mut self, compression: SegmentCompression) -> Self {
+        self.packer = Packer::new(compression);
+        self
     }
 
     /// Adds a record. Partitions ascend, and within one the keys.
@@ -104,7 +117,13 @@ impl SegmentWriter {
     /// # Errors
     ///
     /// When the file cannot be written or renamed.
-    pub fn finish(mut self) -> Result<Vec<u64>, SegmentError> {
+    pub fn finish(self) -> Result<Vec<u64>, SegmentError> {
+        self.finish_measured().map(|(stored_bytes, _)| stored_bytes)
+    }
+
+    /// The same, and what it takes in memory to have the file open and to read any
+    /// of its runs: the index, and the largest block as it is stored and as it was.
+    pub(crate) fn finish_measured(mut self) -> Result<(Vec<u64>, usize), SegmentError> {
         self.close_run()?;
         let index_offset = self.written + self.pending.len() as u64;
         let mut tail = Vec::with_capacity(self.index.len() * INDEX_ENTRY_BYTES + 20);
@@ -127,7 +146,10 @@ impl SegmentWriter {
         point("run-rename").map_err(SegmentError::from_io)?;
         fs::rename(&self.temporary, &self.path).map_err(SegmentError::from_io)?;
         self.file = None;
-        Ok(self.index.iter().map(|entry| entry.stored_bytes).collect())
+        let index_bytes = self.index.len() * INDEX_ENTRY_BYTES;
+        let reader_bytes = 2 * self.block_bytes_max + index_bytes;
+        let stored_bytes = self.index.iter().map(|entry| entry.stored_bytes);
+        Ok((stored_bytes.collect(), reader_bytes))
     }
 
     #[cold]
@@ -140,15 +162,7 @@ impl SegmentWriter {
     }
 
     fn close_block(&mut self, partition: u32) -> Result<(), SegmentError> {
-        let capacity = lz4_flex::block::get_maximum_output_size(self.raw.len());
-        let mut stored = vec![0; capacity];
-        let packed = lz4_flex::block::compress_into(&self.raw, &mut stored)
-            .ok()
-            .filter(|&packed| packed < self.raw.len());
-        let (kind, stored) = match packed {
-            Some(packed) => (BlockKind::Lz4, &stored[..packed]),
-            None => (BlockKind::Plain, self.raw.as_slice()),
-        };
+        let (kind, stored) = self.packer.pack(&self.raw);
         let header = BlockHeader {
             kind,
             partition,
@@ -157,11 +171,21 @@ impl SegmentWriter {
             records: self.raw_records,
         };
         self.pending.extend_from_slice(&header.encode(stored));
-        self.pending.extend_from_slice(stored);
+        if stored.len() < WRITE_BYTES {
+            self.pending.extend_from_slice(stored);
+        } else {
+            // A huge record is not copied once more.
+            write(&mut self.file, &self.pending)?;
+            write(&mut self.file, stored)?;
+            self.written += (self.pending.len() + stored.len()) as u64;
+            self.pending.clear();
+        }
         let entry = &mut self.index[partition as usize];
         entry.raw_bytes += self.raw.len() as u64;
         entry.records += u64::from(self.raw_records);
+        self.block_bytes_max = self.block_bytes_max.max(self.raw.len());
         self.raw.clear();
+        self.raw.shrink_to(2 * BLOCK_RAW_BYTES);
         self.raw_records = 0;
         if self.pending.len() >= WRITE_BYTES {
             self.write_pending()?;
@@ -194,17 +218,19 @@ impl SegmentWriter {
     }
 
     fn write_pending(&mut self) -> Result<(), SegmentError> {
-        if let Some(file) = &mut self.file {
-            point("run-write")
-                .and_then(|()| disk::keep_reserve(file, self.pending.len() as u64))
-                .map_err(SegmentError::from_io)?;
-            file.write_all(&self.pending)
-                .map_err(SegmentError::from_io)?;
-        }
+        write(&mut self.file, &self.pending)?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
     }
+}
+
+fn write(file: &mut Option<File>, bytes: &[u8]) -> Result<(), SegmentError> {
+    let Some(file) = file else { return Ok(()) };
+    point("run-write")
+        .and_then(|()| disk::keep_reserve(file, bytes.len() as u64))
+        .and_then(|()| file.write_all(bytes))
+        .map_err(SegmentError::from_io)
 }
 
 impl Drop for SegmentWriter {

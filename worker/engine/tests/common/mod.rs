@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use vivat_engine::local::describe;
 use vivat_engine::{
     CancelFlag, EngineError, Executable, LocalFiles, MapReport, MapTask, Progress, ReduceReport,
-    ReduceTask, SegmentData, SegmentFile, SegmentSource,
+    ReduceTask, SegmentCompression, SegmentData, SegmentFile, SegmentSource,
 };
 use vivat_mapreduce::{
     Combiner, Emit, EmitValue, MapContext, Mapper, Output, Program, ProgramError, Record,
@@ -100,6 +100,8 @@ pub struct Bench {
     pub format: InputFormat,
     pub partitions: u32,
     pub memory_bytes: usize,
+    pub compression: SegmentCompression,
+    pub skipped_max: u64,
     pub progress: Progress,
     pub cancel: CancelFlag,
     parameters: BTreeMap<String, String>,
@@ -116,6 +118,8 @@ impl Bench {
             format: InputFormat::Text,
             partitions: 1,
             memory_bytes: 1 << 20,
+            compression: SegmentCompression::default(),
+            skipped_max: 0,
             progress: Progress::default(),
             cancel: CancelFlag::default(),
             parameters: BTreeMap::new(),
@@ -155,6 +159,8 @@ impl Bench {
             segment_path: &self.path(&format!("segment-{split}")),
             scratch: self.directory.path(),
             memory_bytes: self.memory_bytes,
+            compression: self.compression,
+            skipped_max: self.skipped_max,
             parameters: &self.parameters,
             broadcast: &[],
             side_files: vivat_mapreduce::NO_SIDE_FILES,
@@ -202,6 +208,7 @@ impl Bench {
             output,
             scratch: self.directory.path(),
             memory_bytes: self.memory_bytes,
+            compression: self.compression,
             parameters: &self.parameters,
             broadcast: &[],
             side_files: vivat_mapreduce::NO_SIDE_FILES,
