@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::counter::{Counter, CounterSet};
+use crate::csv::CsvHeader;
 use crate::program::ProgramError;
 
 /// The local copies of the files that a job brought along, by their names.
@@ -55,6 +56,8 @@ impl FromIterator<(String, PathBuf)> for SideFiles {
 pub struct MapContext<'t> {
     /// The input file as the user wrote it.
     pub display: &'t str,
+    /// The columns of the file, in format CSV.
+    pub header: Option<&'t CsvHeader>,
     /// Index of the file among the round's files.
     pub file_index: u32,
     /// Size of the file in bytes.

@@ -73,6 +73,7 @@
 mod close;
 mod context;
 mod counter;
+mod csv;
 mod key;
 mod output;
 mod partition;
@@ -84,6 +85,7 @@ mod value;
 pub use close::{CloseContext, Closed, Part, PartSource, Parts};
 pub use context::{MapContext, NO_SIDE_FILES, ReduceContext, SideFiles};
 pub use counter::{Counter, CounterError, CounterSet};
+pub use csv::{BYTE_ORDER_MARK, CsvFields, CsvHeader, CsvRow, CsvScanner, CsvSlice};
 pub use key::{Component, DecodeError, Key};
 pub use output::Output;
 pub use partition::{EncodedKey, partition_of};

@@ -6,6 +6,8 @@
 
 use memchr::memchr;
 
+use crate::csv::CsvSlice;
+
 /// One record of input.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -25,6 +27,8 @@ pub enum Framing {
     Fixed(u32),
     /// The block is the record.
     Whole,
+    /// Records of CSV, see [`CsvRow`](crate::CsvRow); the header is none of them.
+    Csv,
 }
 
 /// Some whole records, as they lie in their file.
@@ -46,8 +50,7 @@ impl<'a> Block<'a> {
             rest: self.bytes,
             offset: self.offset,
             framing: self.framing,
-            done: matches!(self.framing, Framing::Lines | Framing::Fixed(_))
-                && self.bytes.is_empty(),
+            done: self.framing != Framing::Whole && self.bytes.is_empty(),
         }
     }
 }
@@ -70,6 +73,17 @@ impl<'a> Iterator for Records<'a> {
             return None;
         }
         let (bytes, taken) = match self.framing {
+            Framing::Csv => {
+                let Some(slice) = CsvSlice::first(self.rest) else {
+                    self.done = true;
+                    return None;
+                };
+                // Empty lines before it are no part of it.
+                self.offset += slice.start as u64;
+                let bytes = &self.rest[slice.start..slice.end];
+                self.rest = &self.rest[slice.start..];
+                (bytes, slice.next - slice.start)
+            }
             Framing::Lines => match memchr(b'\n', self.rest) {
                 Some(end) => {
                     let line = &self.rest[..end];

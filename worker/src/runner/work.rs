@@ -19,18 +19,19 @@ use vivat_shared::attempt::{
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::{LocatedBlock, ReplicatedBlock};
 use vivat_shared::ids::{AttemptId, DatasetId, TaskId, TaskKind};
-use vivat_shared::job::{OutputLocation, StepSpec, is_url};
+use vivat_shared::job::{InputFormat, OutputLocation, StepSpec, is_url};
 use vivat_shared::limits::INPUT_FILES_MAX;
 use vivat_shared::size_code::SizeCode;
 
 use super::rounds::{Given, format_of};
+use super::times::Times;
 use super::{Fault, Runner, SendChunk, elsewhere};
 use crate::datasets::{DatasetOpener, DatasetPart, PartOrder, PlannedFile, Served};
 use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
 use crate::sink::{CommitOrder, OutputPaths, check_output, commit};
-use crate::source::{PlanWriter, RemoteOpener, list, list_remote};
+use crate::source::{PlanWriter, RemoteOpener, csv_file, list, list_remote};
 
 /// What a map reads.
 pub(super) struct Slice<'t> {
@@ -82,8 +83,14 @@ impl Runner {
                 checked.map_err(|cause| elsewhere::unless_stopped(grant, cause))?
             }
         };
-        let mut writer = PlanWriter::new(format_of(spec, step(grant)?), spec.split_bytes);
-        for file in files {
+        let format = format_of(spec, step(grant)?);
+        let multiline = step(grant)?.parameters.get("multiline");
+        let multiline = multiline.is_none_or(|value| value != "false");
+        let mut writer = PlanWriter::new(format, spec.split_bytes);
+        for mut file in files {
+            if format == InputFormat::Csv {
+                file = csv_file(file, (spec.split_bytes, multiline), &stopped)?;
+            }
             writer.add(file, &mut send)?;
         }
         let sums = writer.finish(&mut send)?;
@@ -171,6 +178,7 @@ impl Runner {
             .dir
             .slot_scratch(cell)
             .map_err(self.storage("a spill"))?;
+        let times = Times::start(self.dir.threads());
         let report = program.executable.map(&mut MapTask {
             file: slice.file,
             input,
@@ -183,7 +191,7 @@ impl Runner {
             scratch: &scratch,
             memory_bytes: self.slot_memory_bytes,
             compression: self.segment_compression,
-            skipped_max: 0,
+            skipped_max: grant.spec.skipped_max,
             parameters: &program.parameters,
             broadcast: &slice.given.broadcast,
             side_files: &slice.given.side_files,
@@ -191,6 +199,8 @@ impl Runner {
             cancel: &grant.cancel,
         });
         let mut report = report.map_err(fault)?;
+        let (elapsed, cpu) = (counters::MAP_ELAPSED_US, counters::MAP_CPU_US);
+        times.count(&mut report.counters, elapsed, cpu);
         for (name, bytes) in [
             (counters::MAP_INPUT_LOCAL_BYTES, served.local()),
             (counters::MAP_INPUT_REMOTE_BYTES, served.remote()),
@@ -208,7 +218,7 @@ impl Runner {
                 .map(SizeCode::of)
                 .collect(),
             counters: report.counters,
-            skipped: Vec::new(),
+            skipped: report.skipped,
         })
     }
 
@@ -219,6 +229,7 @@ impl Runner {
         output: Option<DatasetId>,
         cell: usize,
     ) -> Result<Outcome, Fault> {
+        let times = Times::start(self.dir.threads());
         let (output, blocks, mut sums) = match (output, &grant.spec.output) {
             (Some(output), _) => self.reduce_to_dataset(grant, fetched, output, cell)?,
             (None, OutputLocation::Objects { url }) => {
@@ -232,8 +243,11 @@ impl Runner {
         if let Err(error) = self.dir.remove_scratch(attempt) {
             tracing::warn!(%attempt, error = %error, "cannot delete fetched segments");
         }
+        let (elapsed, cpu) = (counters::REDUCE_ELAPSED_US, counters::REDUCE_CPU_US);
+        times.count(&mut sums, elapsed, cpu);
         if let Some(fetched) = fetched {
             sums.insert(counters::SHUFFLE_BYTES.to_owned(), fetched.bytes());
+            fetched.sums().count(self.dir.threads(), &mut sums);
         }
         Ok(Outcome::Reduced {
             output,

@@ -11,7 +11,7 @@ mod urls;
 pub(crate) use list::list;
 pub use list::list_inputs;
 pub(crate) use remote::{RemoteOpener, list_remote};
-pub(crate) use splits::PlanWriter;
+pub(crate) use splits::{PlanWriter, csv_file};
 pub use urls::{UrlFile, UrlReader};
 
 #[cfg(test)]

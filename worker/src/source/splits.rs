@@ -3,7 +3,7 @@
 //! Chunks are made as they are sent, so a plan of millions of splits never
 //! stands in memory as a whole.
 
-use vivat_engine::Compression;
+use vivat_engine::{Compression, LocalFiles, csv_cuts};
 use vivat_shared::attempt::{InputOrigin, PlanChunk, SplitRange};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::job::InputFormat;
@@ -14,6 +14,38 @@ use crate::datasets::PlannedFile;
 
 /// The lengths of a chunk's two lists, as encoded.
 const CHUNK_OVERHEAD_BYTES: usize = 20;
+
+/// A file of a CSV job as it is to be cut: where records end, which takes a look at
+/// all its quotes. Of what is far away that would be all its bytes, so it stays
+/// whole; so does a file of a dataset, whose later blocks come without the header.
+///
+/// Under `multiline=false` no field holds a line end, so any place will do.
+///
+/// # Errors
+///
+/// The file cannot be read, or has no header.
+pub(crate) fn csv_file(
+    mut planned: PlannedFile,
+    (split_bytes, multiline): (u64, bool),
+    stopped: &dyn Fn() -> bool,
+) -> Result<PlannedFile, FailureCause> {
+    match planned.file.origin {
+        InputOrigin::Dataset { .. } => planned.is_whole = true,
+        InputOrigin::FileSystem { .. } | InputOrigin::Remote { .. }
+            if !multiline && !planned.is_whole && Compression::of(&planned.file).is_none() =>
+        {
+            let bytes = planned.file.bytes;
+            let step = usize::try_from(split_bytes.max(1)).unwrap_or(usize::MAX);
+            planned.cuts = (0..bytes).step_by(step).skip(1).collect();
+        }
+        InputOrigin::FileSystem { .. } => {
+            let cuts = csv_cuts(&planned.file, &LocalFiles, split_bytes, stopped);
+            planned.cuts = cuts.map_err(|error| error.cause())?;
+        }
+        InputOrigin::Remote { .. } => planned.is_whole = true,
+    }
+    Ok(planned)
+}
 
 /// Cuts files into splits and hands out full chunks.
 #[derive(Debug)]
@@ -118,8 +150,7 @@ impl PlanWriter {
     }
 
     /// Bytes of a split of a file. What cannot be cut is one split: a whole
-    /// file by its meaning, and CSV until the plan can tell where a line end
-    /// lies within quotes.
+    /// file by its meaning, and CSV, which ends nowhere but at its cuts.
     fn step_bytes(&self, file_bytes: u64) -> u64 {
         match self.format {
             InputFormat::Text => self.split_bytes,
@@ -159,8 +190,9 @@ impl PlanWriter {
 /// Whether a split may end at a place where no record does, or where one does.
 fn may_end(format: InputFormat, at: u64) -> bool {
     match format {
-        InputFormat::Text => true,
-        InputFormat::Csv | InputFormat::WholeFile => false,
+        // Those of CSV were looked for, see [`csv_file`].
+        InputFormat::Text | InputFormat::Csv => true,
+        InputFormat::WholeFile => false,
         InputFormat::Fixed(record) => at.is_multiple_of(u64::from(record).max(1)),
     }
 }

@@ -1,0 +1,129 @@
+//! CSV files: their header, the places where they may be cut, the numbers of
+//! their lines.
+//!
+//! A split of CSV keeps the rule for lines: it begins behind the first line end at
+//! or behind its first byte, and ends with the first one at or behind its end. So
+//! the plan cuts *at* a line end that ends a record (its last byte), and readers
+//! need not know what is quoted where they begin. The header is read again by every
+//! map, from the front of the file: it is small, and splits stay three numbers.
+
+use vivat_mapreduce::{CsvHeader, CsvScanner};
+use vivat_shared::attempt::InputFile;
+
+use super::{Compression, Input, InputOpener};
+use crate::error::{EngineError, InputProblem};
+
+/// The header of a CSV file, and what is before it.
+pub const CSV_HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of one read of a plan.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// Reads the header.
+pub(crate) fn csv_header(
+    file: &InputFile,
+    opener: &dyn InputOpener,
+) -> Result<CsvHeader, EngineError> {
+    let mut input = Input::open(file, opener)?;
+    let length = input.reader.length().unwrap_or(u64::MAX);
+    input
+        .reader
+        .expect(0..length.min(CSV_HEADER_BYTES_MAX as u64));
+    let mut buffer = vec![0; CSV_HEADER_BYTES_MAX + 1];
+    let mut filled = 0;
+    loop {
+        let got = match length > filled as u64 && filled < buffer.len() {
+            true => input.read_at(&mut buffer[filled..], filled as u64)?,
+            false => 0,
+        };
+        filled += got;
+        if filled > CSV_HEADER_BYTES_MAX {
+            let parsed = CsvHeader::parse(&buffer[..CSV_HEADER_BYTES_MAX], false);
+            return parsed.ok().flatten().ok_or_else(|| {
+                input.problem(InputProblem::HeaderTooLong {
+                    bytes_max: CSV_HEADER_BYTES_MAX,
+                })
+            });
+        }
+        match CsvHeader::parse(&buffer[..filled], got == 0) {
+            Ok(Some(header)) => return Ok(header),
+            Ok(None) => {}
+            Err(error) => {
+                return Err(input.problem(InputProblem::BadRecord {
+                    offset: error.offset.unwrap_or(0),
+                    line: Some(1),
+                    detail: error.detail,
+                }));
+            }
+        }
+    }
+}
+
+/// The places where a CSV file is cut into splits of `split_bytes` or a little
+/// more, rising. Reads the file once, and asks `stopped` between reads; when it
+/// says so, what was found until then is of no use.
+///
+/// # Errors
+///
+/// The file cannot be read, or has no header.
+pub fn csv_cuts(
+    file: &InputFile,
+    opener: &dyn InputOpener,
+    split_bytes: u64,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Vec<u64>, EngineError> {
+    let mut cuts = Vec::new();
+    let split_bytes = split_bytes.max(1);
+    if file.bytes <= split_bytes || Compression::of(file).is_some() {
+        return Ok(cuts);
+    }
+    let mut at = csv_header(file, opener)?.end;
+    let mut input = Input::open(file, opener)?;
+    input.reader.expect(at..file.bytes);
+    let mut scanner = CsvScanner::default();
+    let mut target = split_bytes;
+    let mut buffer = vec![0; READ_BYTES];
+    while target < file.bytes && at < file.bytes && !stopped() {
+        let got = input.read_at(&mut buffer, at)?;
+        if got == 0 {
+            return Err(input.problem(InputProblem::SizeChanged {
+                planned: file.bytes,
+                found: at,
+            }));
+        }
+        let mut piece = &buffer[..got];
+        while !piece.is_empty() {
+            let before = usize::try_from(target.saturating_sub(at)).unwrap_or(usize::MAX);
+            let before = before.min(piece.len());
+            scanner.last_end(&piece[..before]);
+            let end = scanner.first_end(&piece[before..]);
+            let read = end.map_or(piece.len(), |end| before + end);
+            at += read as u64;
+            piece = &piece[read..];
+            if end.is_some() && at < file.bytes {
+                cuts.push(at - 1);
+                target = at - 1 + split_bytes;
+            }
+        }
+    }
+    Ok(cuts)
+}
+
+/// The number of the line, from 1, that a place is in: for messages, so a file that
+/// cannot be read again has none.
+pub(crate) fn csv_line_of(file: &InputFile, opener: &dyn InputOpener, offset: u64) -> Option<u64> {
+    let mut input = Input::open(file, opener).ok()?;
+    let mut buffer = vec![0; READ_BYTES];
+    let (mut at, mut line) = (0, 1);
+    while at < offset {
+        let wanted = usize::try_from(offset - at).unwrap_or(usize::MAX);
+        let wanted = wanted.min(buffer.len());
+        let got = input.read_at(&mut buffer[..wanted], at).ok()?;
+        if got == 0 {
+            return None;
+        }
+        line += memchr::memchr_iter(b'\n', &buffer[..got]).count() as u64;
+        at += got as u64;
+    }
+    Some(line)
+}
