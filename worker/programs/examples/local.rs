@@ -13,6 +13,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use vivat_engine::SegmentCompression;
 use vivat_engine::local::{self, LocalOptions};
 use vivat_programs::{find, validate_parameters};
 use vivat_shared::job::{InputFormat, REDUCERS_DEFAULT, SPLIT_BYTES_DEFAULT};
@@ -45,6 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         split_bytes,
         reducers,
         memory_bytes: 64 << 20,
+        compression: SegmentCompression::default(),
+        skipped_max: 0,
         parameters: parameters.to_map(),
     };
     let program = (entry.build)(&parameters)?;

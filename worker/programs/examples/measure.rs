@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use vivat_engine::local::{cut, describe};
 use vivat_engine::{
-    CancelFlag, Executable, LocalFiles, MapTask, Progress, ReduceTask, SegmentData, SegmentFile,
-    SegmentSource,
+    CancelFlag, Executable, LocalFiles, MapTask, Progress, ReduceTask, SegmentCompression,
+    SegmentData, SegmentFile, SegmentSource,
 };
 use vivat_programs::{find, generate, validate_parameters};
 use vivat_shared::job::{InputFormat, SPLIT_BYTES_DEFAULT};
@@ -93,6 +93,8 @@ impl Bench<'_> {
                 segment_path: &segment_path,
                 scratch: self.scratch,
                 memory_bytes: MEMORY_BYTES,
+                compression: SegmentCompression::default(),
+                skipped_max: 0,
                 parameters: &self.parameters,
                 broadcast: &[],
                 side_files: vivat_mapreduce::NO_SIDE_FILES,
@@ -124,6 +126,7 @@ impl Bench<'_> {
             output: &mut io::sink(),
             scratch: self.scratch,
             memory_bytes: MEMORY_BYTES,
+            compression: SegmentCompression::default(),
             parameters: &self.parameters,
             broadcast: &[],
             side_files: vivat_mapreduce::NO_SIDE_FILES,

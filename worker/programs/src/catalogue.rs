@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use vivat_engine::Executable;
-use vivat_shared::job::InputFormat;
+use vivat_shared::job::{InputFormat, StepSpec};
 
-use crate::parameters::{ParameterError, ParameterSpec, Parameters, edits};
-use crate::{grep, word_count};
+use crate::parameters::{ParameterError, ParameterSpec, Parameters, edits, validate_parameters};
+use crate::{
+    distinct, grep, group_by, inverted_index, join, reverse_links, sample, sort, term_vector,
+    url_count, validate_sort, word_count,
+};
 
 /// Makes a program of checked parameters.
 pub type Build = fn(&Parameters) -> Result<Box<dyn Executable>, ParameterError>;
@@ -90,18 +93,62 @@ impl ProgramEntry {
     }
 }
 
-static CATALOGUE: [ProgramEntry; 2] = [grep::ENTRY, word_count::ENTRY];
+static CATALOGUE: &[ProgramEntry] = &[
+    distinct::ENTRY,
+    grep::ENTRY,
+    group_by::ENTRY,
+    inverted_index::ENTRY,
+    join::ENTRY,
+    reverse_links::ENTRY,
+    sample::ENTRY,
+    sort::ENTRY,
+    term_vector::ENTRY,
+    url_count::ENTRY,
+    validate_sort::ENTRY,
+    word_count::ENTRY,
+];
 
-/// All programs, by name.
+/// Steps that others are expanded to: nobody asks for them by name.
+static HIDDEN: &[ProgramEntry] = &[sort::SAMPLE_ENTRY];
+
+/// All programs that people are told of, by name.
 #[must_use]
 pub fn catalogue() -> &'static [ProgramEntry] {
-    &CATALOGUE
+    CATALOGUE
+}
+
+/// Programs of steps that [`expand`] adds to a job: found by name, not listed.
+#[must_use]
+pub fn hidden() -> &'static [ProgramEntry] {
+    HIDDEN
+}
+
+/// The steps that a step of a job takes, with what follows from the format of
+/// the job's input: most are one, itself.
+///
+/// # Errors
+///
+/// Names a parameter that the program refuses; a program that is not in the
+/// catalogue is a step of its own.
+pub fn expand(step: &StepSpec, format: InputFormat) -> Result<Vec<StepSpec>, ParameterError> {
+    let Some(entry) = find(&step.program) else {
+        return Ok(vec![step.clone()]);
+    };
+    if entry.name == sort::ENTRY.name {
+        let parameters = validate_parameters(entry, &step.parameters)?;
+        return sort::expand(step, &parameters, format);
+    }
+    if entry.name == validate_sort::ENTRY.name {
+        return Ok(vec![sort::of_format(step, format)]);
+    }
+    Ok(vec![step.clone()])
 }
 
 /// The program of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static ProgramEntry> {
-    CATALOGUE.iter().find(|entry| entry.name == name)
+    let mut all = CATALOGUE.iter().chain(HIDDEN);
+    all.find(|entry| entry.name == name)
 }
 
 /// The program whose name is most like `name`, for a hint.

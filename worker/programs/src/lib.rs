@@ -6,13 +6,26 @@
 //! engine and writes the bytes that all parts must have.
 
 mod catalogue;
+mod decimal;
+mod distinct;
 pub mod generate;
 mod grep;
+mod group_by;
+mod inverted_index;
+mod join;
+mod oracles;
 mod parameters;
+mod reverse_links;
+mod sample;
+mod sort;
+mod term_vector;
+mod tuple;
+mod url_count;
+mod validate_sort;
 mod word_count;
 mod words;
 
-pub use catalogue::{Format, OracleInput, ProgramEntry, catalogue, find, nearest};
+pub use catalogue::{Format, OracleInput, ProgramEntry, catalogue, expand, find, hidden, nearest};
 pub use parameters::{
     ParameterError, ParameterKind, ParameterSpec, Parameters, validate_parameters,
 };

@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::{Format, OracleInput, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
-use crate::words::{Words, scan};
+use crate::words::{Words, scan_folded};
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "word-count",
@@ -101,21 +101,8 @@ struct CountWords {
 
 impl CountWords {
     fn text<E: Emit<Vec<u8>, u64>>(&mut self, text: &[u8], emit: &mut E) {
-        let folded = &mut self.folded;
-        if self.fold_case && text.is_ascii() {
-            // Folding moves no end of a word here, so all are folded at once.
-            folded.clear();
-            folded.extend_from_slice(text);
-            folded.make_ascii_lowercase();
-            scan(self.words, folded, |word| emit.emit(word, 1));
-        } else if self.fold_case {
-            scan(self.words, text, |word| {
-                fold(word, folded);
-                emit.emit(folded, 1);
-            });
-        } else {
-            scan(self.words, text, |word| emit.emit(word, 1));
-        }
+        let how = (self.words, self.fold_case);
+        scan_folded(how, text, &mut self.folded, |_, word| emit.emit(word, 1));
     }
 }
 
@@ -141,7 +128,7 @@ impl Mapper<Vec<u8>, u64> for CountWords {
                 let unended = !block.bytes.is_empty() && !block.bytes.ends_with(b"\n");
                 Ok(ends + u64::from(unended))
             }
-            Framing::Fixed(_) | Framing::Whole => {
+            Framing::Fixed(_) | Framing::Whole | Framing::Csv => {
                 let mut records = 0;
                 for record in block.records() {
                     self.text(record.bytes, emit);
@@ -150,20 +137,6 @@ impl Mapper<Vec<u8>, u64> for CountWords {
                 Ok(records)
             }
         }
-    }
-}
-
-/// Puts the lower case of `word` into `folded`.
-fn fold(word: &[u8], folded: &mut Vec<u8>) {
-    folded.clear();
-    if word.is_ascii() {
-        folded.extend_from_slice(word);
-        folded.make_ascii_lowercase();
-        return;
-    }
-    for chunk in word.utf8_chunks() {
-        folded.extend_from_slice(chunk.valid().to_lowercase().as_bytes());
-        folded.extend_from_slice(chunk.invalid());
     }
 }
 

@@ -22,6 +22,14 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 impl Words {
+    /// By the value of the parameter `words`.
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            "whitespace" => Self::Whitespace,
+            _ => Self::Letters,
+        }
+    }
+
     /// The high bit of each byte of `eight` that is inside a word; `eight` is
     /// ASCII, so adding to its bytes never carries into the next.
     #[inline]
@@ -83,6 +91,47 @@ pub(crate) fn scan(words: Words, text: &[u8], word: impl FnMut(&[u8])) {
     match words {
         Words::Letters => scan_windows::<true>(words, text, word),
         Words::Whitespace => scan_windows::<false>(words, text, word),
+    }
+}
+
+/// Calls `word` for each word of `text`, in lower case if wanted, with the place
+/// where it begins. `folded` is room that is used again.
+#[inline]
+pub(crate) fn scan_folded(
+    (words, fold_case): (Words, bool),
+    text: &[u8],
+    folded: &mut Vec<u8>,
+    mut word: impl FnMut(usize, &[u8]),
+) {
+    let place = |text: &[u8], found: &[u8]| found.as_ptr().addr() - text.as_ptr().addr();
+    if fold_case && text.is_ascii() {
+        // Folding moves no end of a word here, so all are folded at once.
+        folded.clear();
+        folded.extend_from_slice(text);
+        folded.make_ascii_lowercase();
+        let folded = folded.as_slice();
+        scan(words, folded, |found| word(place(folded, found), found));
+    } else if fold_case {
+        scan(words, text, |found| {
+            fold(found, folded);
+            word(place(text, found), folded);
+        });
+    } else {
+        scan(words, text, |found| word(place(text, found), found));
+    }
+}
+
+/// Puts the lower case of `word` into `folded`.
+fn fold(word: &[u8], folded: &mut Vec<u8>) {
+    folded.clear();
+    if word.is_ascii() {
+        folded.extend_from_slice(word);
+        folded.make_ascii_lowercase();
+        return;
+    }
+    for chunk in word.utf8_chunks() {
+        folded.extend_from_slice(chunk.valid().to_lowercase().as_bytes());
+        folded.extend_from_slice(chunk.invalid());
     }
 }
 

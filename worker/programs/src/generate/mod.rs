@@ -6,10 +6,12 @@
 //! and never changes.
 
 mod access_log;
+mod game_logs;
 mod random;
 mod tera;
 mod words;
 
 pub use access_log::access_log;
+pub use game_logs::game_logs;
 pub use tera::tera;
 pub use words::words;

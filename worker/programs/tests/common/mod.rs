@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use vivat_engine::EngineError;
+use vivat_engine::SegmentCompression;
 use vivat_engine::local::{self, LocalOptions};
 use vivat_programs::{OracleInput, Parameters, find, validate_parameters};
 use vivat_shared::attempt::Counters;
@@ -13,6 +15,7 @@ use vivat_shared::job::InputFormat;
 pub struct Inputs {
     directory: TempDir,
     inputs: Vec<OracleInput>,
+    format: InputFormat,
 }
 
 /// How a run differs from another.
@@ -25,17 +28,31 @@ pub struct Shape {
 
 impl Inputs {
     pub fn new(contents: &[&[u8]]) -> Self {
+        let names: Vec<String> = (0..contents.len())
+            .map(|index| format!("in/{index}.txt"))
+            .collect();
+        let names = names.iter().map(String::as_str);
+        let files: Vec<_> = names.zip(contents.iter().copied()).collect();
+        Self::named(InputFormat::Text, &files)
+    }
+
+    /// Files with names of their own, to be read in a format.
+    pub fn named(format: InputFormat, files: &[(&str, &[u8])]) -> Self {
         let directory = TempDir::new().unwrap();
-        let inputs = contents.iter().enumerate().map(|(index, content)| {
-            let path = directory.path().join(format!("input-{index}.txt"));
+        let inputs = files.iter().enumerate().map(|(index, (name, content))| {
+            let path = directory.path().join(format!("input-{index}"));
             std::fs::write(&path, content).unwrap();
             OracleInput {
                 path,
-                display: format!("in/{index}.txt"),
+                display: (*name).to_owned(),
             }
         });
         let inputs = inputs.collect();
-        Self { directory, inputs }
+        Self {
+            directory,
+            inputs,
+            format,
+        }
     }
 
     pub fn expected(&self, program: &str, parameters: &[(&str, &str)], reducers: u32) -> Vec<u8> {
@@ -51,6 +68,16 @@ impl Inputs {
         parameters: &[(&str, &str)],
         shape: Shape,
     ) -> (Vec<u8>, Counters) {
+        self.try_run(program, parameters, shape).unwrap()
+    }
+
+    /// The same, for tests of what is refused.
+    pub fn try_run(
+        &self,
+        program: &str,
+        parameters: &[(&str, &str)],
+        shape: Shape,
+    ) -> Result<(Vec<u8>, Counters), EngineError> {
         let checked = checked(program, parameters);
         let executable = (find(program).unwrap().build)(&checked).unwrap();
         let scratch = self.directory.path().join("scratch");
@@ -61,18 +88,19 @@ impl Inputs {
             .map(|input| (input.path.clone(), input.display.clone()))
             .collect();
         let options = LocalOptions {
-            format: InputFormat::Text,
+            format: self.format,
             split_bytes: shape.split_bytes,
             reducers: shape.reducers,
             memory_bytes: shape.memory_bytes,
+            compression: SegmentCompression::default(),
+            skipped_max: 0,
             parameters: checked.to_map(),
         };
         let mut out = Vec::new();
-        let counters =
-            local::run(executable.as_ref(), &inputs, &options, &scratch, &mut out).unwrap();
+        let counters = local::run(executable.as_ref(), &inputs, &options, &scratch, &mut out)?;
         let left: Vec<_> = std::fs::read_dir(&scratch).unwrap().collect();
         assert!(left.is_empty(), "left in scratch: {left:?}");
-        (out, counters)
+        Ok((out, counters))
     }
 
     /// Compares engine and oracle for every combination.
