@@ -1,7 +1,7 @@
 //! For each word the files that it occurs in, with how often.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 
 use super::table::Table;

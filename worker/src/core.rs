@@ -3,7 +3,9 @@
 //!
 //! One lock, held for the length of a decision and never across a wait. Who
 //! changes the set wakes whom it concerns: slots by condition variables, since
-//! they are threads, loops by notifications, since they are tasks.
+//! they are threads, loops by notifications, since they are tasks. Nobody else is
+//! woken: of attempts that take no time, thousands begin and end in a second, and
+//! to wake a thread costs as much as one of them.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +21,8 @@ pub(crate) struct Core {
     task_ready: Condvar,
     control_ready: Condvar,
     changed: Notify,
+    outgrown: Notify,
+    gathered: Notify,
     reports_ready: Notify,
 }
 
@@ -27,6 +31,49 @@ struct State {
     held: Held,
     /// Slots go home.
     ended: bool,
+    /// Slots that wait for an attempt.
+    tasks_idle: usize,
+    control_idle: usize,
+    /// What the pull that waits has asked for.
+    asked: Option<Room>,
+    /// Reports wait for one another.
+    gathering: bool,
+}
+
+/// Whom a change concerns.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Wake {
+    tasks: bool,
+    control: bool,
+    outgrown: bool,
+    gathered: bool,
+}
+
+impl State {
+    /// Whom the set as it is now concerns; of those who wait for a state of it,
+    /// each is named once.
+    fn wake(&mut self, slots: u32) -> Wake {
+        let held = &self.held;
+        let asked = self.asked;
+        let outgrown = asked.is_some_and(|asked| asked.is_outgrown_by(held.room(), slots));
+        let gathered = self.gathering && !held.gathers();
+        let wake = Wake {
+            tasks: self.tasks_idle > 0 && held.has_ready(SlotKind::Task),
+            control: self.control_idle > 0 && held.has_ready(SlotKind::Control),
+            outgrown,
+            gathered,
+        };
+        self.gathering &= !gathered;
+        self.asked = asked.filter(|_| !outgrown);
+        wake
+    }
+
+    fn idle(&mut self, kind: SlotKind) -> &mut usize {
+        match kind {
+            SlotKind::Control => &mut self.control_idle,
+            SlotKind::Task => &mut self.tasks_idle,
+        }
+    }
 }
 
 impl Core {
@@ -36,10 +83,16 @@ impl Core {
             held: Mutex::new(State {
                 held: Held::new(slots),
                 ended: false,
+                tasks_idle: 0,
+                control_idle: 0,
+                asked: None,
+                gathering: false,
             }),
             task_ready: Condvar::new(),
             control_ready: Condvar::new(),
             changed: Notify::new(),
+            outgrown: Notify::new(),
+            gathered: Notify::new(),
             reports_ready: Notify::new(),
         }
     }
@@ -51,12 +104,29 @@ impl Core {
 
     /// Changes the set and wakes everybody whom that may concern.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Held) -> T) -> T {
-        let result = change(&mut self.lock().held);
-        self.task_ready.notify_all();
-        self.control_ready.notify_all();
-        self.changed.notify_waiters();
+        let mut state = self.lock();
+        let result = change(&mut state.held);
+        let wake = state.wake(self.slots);
+        drop(state);
+        self.wake(wake);
         self.reports_ready.notify_one();
         result
+    }
+
+    fn wake(&self, wake: Wake) {
+        if wake.tasks {
+            self.task_ready.notify_all();
+        }
+        if wake.control {
+            self.control_ready.notify_all();
+        }
+        if wake.outgrown {
+            self.outgrown.notify_waiters();
+        }
+        if wake.gathered {
+            self.gathered.notify_waiters();
+        }
+        self.changed.notify_waiters();
     }
 
     /// Blocks a slot's thread until there is an attempt for it; none when the
@@ -69,8 +139,9 @@ impl Core {
                 return None;
             }
             if let Some(taken) = state.held.next(kind) {
+                let wake = state.wake(self.slots);
                 drop(state);
-                self.changed.notify_waiters();
+                self.wake(wake);
                 return Some(taken);
             }
             if let Some(before_wait) = before_wait.take() {
@@ -83,7 +154,9 @@ impl Core {
                 SlotKind::Control => &self.control_ready,
                 SlotKind::Task => &self.task_ready,
             };
+            *state.idle(kind) += 1;
             state = ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            *state.idle(kind) -= 1;
         }
     }
 
@@ -108,15 +181,47 @@ impl Core {
             return Some(None);
         }
         let taken = state.held.next(kind)?;
+        let wake = state.wake(self.slots);
         drop(state);
-        self.changed.notify_waiters();
+        self.wake(wake);
         Some(Some(taken))
     }
 
     /// Waits until a pull that asked for `asked` would miss work.
     pub(crate) async fn outgrown(&self, asked: Room) {
-        self.until(|held| asked.is_outgrown_by(held.room(), self.slots))
-            .await;
+        loop {
+            let outgrown = self.outgrown.notified();
+            tokio::pin!(outgrown);
+            // Registered before looking, so that no change in between is missed.
+            outgrown.as_mut().enable();
+            let is_outgrown = {
+                let mut state = self.lock();
+                state.asked = Some(asked);
+                asked.is_outgrown_by(state.held.room(), self.slots)
+            };
+            if is_outgrown {
+                return;
+            }
+            outgrown.await;
+        }
+    }
+
+    /// Waits while reports are to wait for more of them.
+    pub(crate) async fn gathered(&self) {
+        loop {
+            let gathered = self.gathered.notified();
+            tokio::pin!(gathered);
+            gathered.as_mut().enable();
+            let gathers = {
+                let mut state = self.lock();
+                state.gathering = state.held.gathers();
+                state.gathering
+            };
+            if !gathers {
+                return;
+            }
+            gathered.await;
+        }
     }
 
     /// Waits until the set is in a state.

@@ -19,6 +19,9 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers");
 /// The subcommand of this binary that is the limit.
 pub const LIMIT: &str = "limit";
 
+/// Of the threads that run our attempts.
+const NICENESS: &str = "10";
+
 /// A peer that can be used here.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -166,7 +169,7 @@ impl Side {
             Kind::Ours => ours(row, cluster, inputs, output),
             Kind::Limit => {
                 let this = std::env::current_exe().expect("this binary has a path");
-                let mut command = Command::new(this);
+                let mut command = nice(&this);
                 command.args([LIMIT, row.name]).arg(output).args(inputs);
                 ran(memory::run(command.current_dir(cluster.dir())))
             }
@@ -174,7 +177,7 @@ impl Side {
                 let input = inputs.iter().map(|input| text(input)).collect::<Vec<_>>();
                 let line = line.replace("{in}", &input.join(" "));
                 let line = line.replace("{out}", text(output));
-                let mut command = Command::new("bash");
+                let mut command = nice(Path::new("bash"));
                 command.args(["-o", "pipefail", "-c", &line]);
                 ran(memory::run(command.current_dir(cluster.dir())))
             }
@@ -186,6 +189,13 @@ impl Side {
             },
         }
     }
+}
+
+/// A command as nice as our slots are: a busy machine treats all alike.
+fn nice(program: &Path) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", NICENESS]).arg(program);
+    command
 }
 
 fn ran(ended: memory::Ended) -> Ran {
@@ -220,7 +230,7 @@ fn ours(row: &Row, cluster: &Cluster, inputs: &[PathBuf], output: &Path) -> Ran 
 
 fn peer(python: &Path, script: &Path, cluster: &Cluster, inputs: &[PathBuf], output: &Path) -> Ran {
     let said = cluster.path("said.txt");
-    let mut command = Command::new(python);
+    let mut command = nice(python);
     command.arg(script).arg(output).args(inputs);
     command.current_dir(cluster.dir()).stdin(Stdio::null());
     command.stdout(File::create(&said).expect("a file can be made"));

@@ -31,6 +31,9 @@ use rate::Rate;
 /// waiting work: enough to keep the network busy while a slot reduces.
 const FETCHING_PER_SLOT: u32 = 4;
 
+/// So many reports are not kept waiting for others.
+const REPORTS_GATHERED_MAX: usize = 32;
+
 /// After so long, code that was told to stop is not expected to.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// Slots given up, per slot, before the worker does with those that are left.
@@ -269,6 +272,24 @@ impl Held {
             .collect()
     }
 
+    /// Whether there may be something for a free slot of that kind.
+    pub(crate) fn has_ready(&self, kind: SlotKind) -> bool {
+        match kind {
+            SlotKind::Control => !self.control_ready.is_empty(),
+            SlotKind::Task => !self.ready.is_empty(),
+        }
+    }
+
+    /// Whether reports may wait a moment for more of them: attempts are short,
+    /// the slots have more to do, and no job's step waits for what is there.
+    pub(crate) fn gathers(&self) -> bool {
+        let is_task = |attempt: &AttemptId| SlotKind::of(*attempt) == SlotKind::Task;
+        self.rate.is_short()
+            && !self.ready.is_empty()
+            && self.unreported.len() < REPORTS_GATHERED_MAX
+            && self.unreported.iter().all(is_task)
+    }
+
     /// A leader has answered these reports: they are held no longer.
     pub(crate) fn reported(&mut self, attempts: &HashSet<AttemptId>) -> Vec<Arc<Grant>> {
         self.unreported
@@ -307,9 +328,14 @@ impl Held {
         let idle = self.slots.saturating_sub(self.running);
         // An idle slot asks for work however many reduces are fetching: what
         // they wait for may be the very map that it could run.
-        let want = prefetch
-            .saturating_sub(waiting.saturating_add(excess))
-            .max(idle.saturating_sub(waiting));
+        let taken = waiting.saturating_add(excess);
+        // Of short ones half is left before more is asked for, all at once.
+        let ahead = if self.rate.is_short() && taken > prefetch / 2 {
+            0
+        } else {
+            prefetch.saturating_sub(taken)
+        };
+        let want = ahead.max(idle.saturating_sub(waiting));
         let control_waits = self.entries.iter().any(|(attempt, entry)| {
             SlotKind::of(*attempt) == SlotKind::Control && matches!(entry.phase, Phase::Ready(_))
         });

@@ -72,6 +72,7 @@ fn grant(text: &str) -> Arc<Grant> {
     };
     Arc::new(Grant {
         attempt,
+        side_datasets: Arc::default(),
         work,
         spec: Arc::new(spec()),
         worker: WorkerEpoch {
@@ -217,6 +218,58 @@ fn work_for_two_seconds_is_wanted_within_the_bounds() {
 }
 
 #[test]
+fn short_attempts_are_asked_for_when_half_of_what_is_ahead_is_left() {
+    let mut held = Held::new(1);
+    held.measure(Duration::from_micros(100));
+    assert_eq!(held.room().want, 64);
+    held.take_in(maps(0..64));
+    for _ in 0..31 {
+        held.next(SlotKind::Task).unwrap();
+        assert_eq!(held.room().want, 0);
+    }
+    held.next(SlotKind::Task).unwrap();
+    assert_eq!(held.room().want, 32);
+}
+
+#[test]
+fn longer_attempts_are_asked_for_one_by_one_so_that_an_election_is_bridged() {
+    let mut held = Held::new(1);
+    held.measure(Duration::from_millis(30));
+    held.take_in(maps(0..64));
+    held.next(SlotKind::Task).unwrap();
+    assert_eq!(held.room().want, 1);
+}
+
+#[test]
+fn reports_of_short_attempts_wait_only_while_there_is_more_to_run() {
+    let mut held = Held::new(1);
+    held.measure(Duration::from_micros(100));
+    held.take_in(maps(0..2));
+    let first = held.next(SlotKind::Task).unwrap();
+    held.finish(&first, Outcome::HandedBack);
+    assert!(held.gathers());
+    let last = held.next(SlotKind::Task).unwrap();
+    assert!(!held.gathers(), "nothing else is there to run");
+    held.finish(&last, Outcome::HandedBack);
+    assert!(!held.gathers());
+}
+
+#[test]
+fn reports_wait_neither_behind_a_plan_nor_for_long_attempts() {
+    let mut held = Held::new(1);
+    held.take_in(maps(0..3));
+    let first = held.next(SlotKind::Task).unwrap();
+    held.finish(&first, Outcome::HandedBack);
+    assert!(!held.gathers(), "nothing is measured");
+    held.measure(Duration::from_micros(100));
+    assert!(held.gathers());
+    held.take_in(vec![grant("job-2.0.0.plan-0.1")]);
+    let plan = held.next(SlotKind::Control).unwrap();
+    held.finish(&plan, Outcome::HandedBack);
+    assert!(!held.gathers(), "a job waits for its plan");
+}
+
+#[test]
 fn idle_slot_asks_for_work_however_many_reduces_are_fetching() {
     let mut held = Held::new(1);
     let reduces = (0..50).map(|index| grant(&format!("job-1.0.0.reduce-{index}.1")));
@@ -234,6 +287,8 @@ fn pull_that_asked_for_nothing_is_outgrown_by_any_room() {
     assert!(!room(1, true).is_outgrown_by(room(2, true), 1));
     assert!(!room(1, true).is_outgrown_by(room(0, false), 1));
     assert!(room(1, true).is_outgrown_by(room(9, true), 1));
+    assert!(!room(32, true).is_outgrown_by(room(63, true), 1));
+    assert!(room(32, true).is_outgrown_by(room(64, true), 1));
 }
 
 #[test]

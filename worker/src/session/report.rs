@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vivat_engine::failpoint::point;
 use vivat_proto::convert::outcome::report_to_wire;
@@ -18,6 +19,8 @@ use crate::held::Grant;
 /// At 4,096 partitions and 128 counters a report has about 8 KiB, so this many
 /// stay below the limit of a message.
 const REPORTS_PER_CALL_MAX: usize = 512;
+/// The longest that reports of short attempts wait for one another.
+const GATHER: Duration = Duration::from_millis(4);
 
 impl Session {
     pub(super) async fn report(
@@ -25,6 +28,8 @@ impl Session {
         registration: Registration,
     ) -> Result<Infallible, SessionEnd> {
         loop {
+            // When the time is over, what is there goes.
+            let _over = tokio::time::timeout(GATHER, self.core.gathered()).await;
             let batch = self.core.look(|held| held.reports(REPORTS_PER_CALL_MAX));
             if batch.is_empty() {
                 self.core.report_added().await;
