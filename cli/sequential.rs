@@ -25,7 +25,7 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
         )));
     }
     let inputs = expand(&draft.inputs)?;
-    let steps = draft.expanded.iter().filter(|step| is_whole(step));
+    let steps = draft.steps.iter().filter(|step| is_whole(step));
     let steps: Vec<&StepSpec> = steps.collect();
     let between = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary directory: {error}")))?;

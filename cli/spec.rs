@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use vivat_programs::{Format, Parameters, ProgramEntry, validate_parameters};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::job::{HostIdentity, InputFormat, JobSpec, OutputLocation, SideFile, StepInput, StepSpec};
+use vivat_shared::job::{
+    HostIdentity, InputFormat, JobSpec, OutputLocation, SideFile, StepInput, StepSpec,
+};
 
 use crate::args::Given;
 use crate::args::job::{JobArgs, WhatArgs, job_file};
@@ -25,10 +27,8 @@ pub struct Draft {
     pub output: Option<Place>,
     /// How bytes become records.
     pub format: InputFormat,
-    /// Steps as they were asked for, with their parameters checked.
+    /// The steps that those take that were asked for: what is submitted.
     pub steps: Vec<StepSpec>,
-    /// The steps that they take: what is submitted.
-    pub expanded: Vec<StepSpec>,
     /// The key, when one is named.
     pub key: Option<String>,
     /// Files beside the input, by name, resolved.
@@ -45,6 +45,8 @@ struct Settings {
     priority: u8,
     policy: vivat_shared::job::Policy,
     attempts_max: u8,
+    skipped_max: u64,
+    speculation: bool,
     timeout: Option<Duration>,
 }
 
@@ -95,8 +97,7 @@ impl Draft {
             inputs,
             output,
             format,
-            steps,
-            expanded,
+            steps: expanded,
             key,
             side_files,
             settings,
@@ -127,7 +128,7 @@ impl Draft {
                 .collect(),
             format: self.format,
             split_bytes: settings.split_bytes,
-            steps: self.expanded.clone(),
+            steps: self.steps.clone(),
             output,
             overwrite: settings.overwrite,
             priority: settings.priority,
@@ -136,8 +137,8 @@ impl Draft {
             timeout_ms: settings
                 .timeout
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            speculation: true,
-            skipped_max: 0,
+            speculation: settings.speculation,
+            skipped_max: settings.skipped_max,
             side_files: self
                 .side_files
                 .iter()
@@ -307,6 +308,20 @@ fn settings(
             file.max_attempts,
         )
         .unwrap_or(args.max_attempts),
+        skipped_max: pick(
+            given,
+            "skip_bad_records",
+            Some(args.skip_bad_records),
+            file.skip_bad_records,
+        )
+        .unwrap_or(args.skip_bad_records),
+        speculation: pick(
+            given,
+            "speculation",
+            Some(args.speculation),
+            file.speculation,
+        )
+        .unwrap_or(args.speculation),
         timeout: pick(given, "job_timeout", args.job_timeout, job_timeout)
             .map(|TimeSpan(limit)| limit),
     })
@@ -449,12 +464,12 @@ mod tests {
         ];
         let several = draft(&words, &[]).unwrap();
         let programs: Vec<&str> = several
-            .expanded
+            .steps
             .iter()
             .map(|step| step.program.as_str())
             .collect();
         assert_eq!(programs, ["sort-sample", "sort"]);
-        let [sample, sort] = &several.expanded[..] else {
+        let [sample, sort] = &several.steps[..] else {
             panic!("{programs:?}");
         };
         assert!(sample.closes && sample.reducers == 1 && !sort.closes);
@@ -462,7 +477,7 @@ mod tests {
         assert_eq!(sort.parameters["record-bytes"], "100");
         assert_eq!((sample.input, sort.input), (StepInput::Job, StepInput::Job));
         let one = draft(&["sort", "a.txt", "--reducers", "1"], &[]).unwrap();
-        assert_eq!(one.expanded.len(), 1);
+        assert_eq!(one.steps.len(), 1);
     }
 
     #[test]
@@ -473,7 +488,7 @@ mod tests {
              [[step]]\nprogram = \"sort\"\ninput = \"job\"\nreducers = 1\n",
         );
         let draft = draft(&[&path], &[]).unwrap();
-        let inputs: Vec<StepInput> = draft.expanded.iter().map(|step| step.input).collect();
+        let inputs: Vec<StepInput> = draft.steps.iter().map(|step| step.input).collect();
         let expected = [StepInput::Job, StepInput::Previous, StepInput::Job];
         assert_eq!(inputs, expected);
         for wrong in ["input = \"previous\"\n", "rounds = 0\n"] {
