@@ -476,6 +476,8 @@ mod tests {
         assert_eq!(sample.parameters["parts"], "4");
         assert_eq!(sort.parameters["record-bytes"], "100");
         assert_eq!((sample.input, sort.input), (StepInput::Job, StepInput::Job));
+        let wrong = ["sort", "a.txt", "-p", "csv-column=name"];
+        assert_eq!(draft(&wrong, &[]).unwrap_err().exit, 2);
         let one = draft(&["sort", "a.txt", "--reducers", "1"], &[]).unwrap();
         assert_eq!(one.steps.len(), 1);
     }

@@ -81,6 +81,10 @@ pub(crate) fn expand(
     parameters: &Parameters,
     format: InputFormat,
 ) -> Result<Vec<StepSpec>, ParameterError> {
+    if !parameters.text("csv-column").is_empty() && format != InputFormat::Csv {
+        let detail = format!("it is for format csv, not {format}: lines have `column`");
+        return Err(parameters.error("csv-column", detail));
+    }
     let sort = of_format(step, format);
     let given = &sort.parameters;
     if step.reducers == 1 {
