@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use vivat_client::{ClientOptions, LeaderClient};
 use vivat_ground::{Ground, Incoming, Listener, Threads, Transport};
-use vivat_proto::v1::block_service_server::BlockServiceServer;
-use vivat_proto::v1::segment_service_server::SegmentServiceServer;
+use vivat_proto::v1::{
+    block_service_server::BlockServiceServer, segment_service_server::SegmentServiceServer,
+};
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 use vivat_shared::limits::{MESSAGE_BYTES_MAX, SLOTS_MAX};
 use vivat_store::{ScrubDriver, StoreError};
@@ -168,13 +169,7 @@ impl Worker {
         }));
         let tasks = TaskTracker::new();
         let threads = start_slots(&runner, &config.ground, (config.slots, config.pace), &tasks)?;
-        let introduction = Introduction {
-            uid: dir.uid().to_owned(),
-            address: address.clone(),
-            slots: config.slots,
-            host: vivat_client::host::identity(),
-            labels: config.labels,
-        };
+        let introduction = introduction(&dir, &address, (config.slots, config.labels));
         let (registered, watched) = watch::channel(None);
         let stop = CancellationToken::new();
         let segments = SegmentServer::new(dir.clone(), watched.clone());
@@ -278,6 +273,20 @@ impl Drop for WorkerHandle {
         self.core.change(Held::stop_all);
         self.core.end();
         self.stop.cancel();
+    }
+}
+
+fn introduction(
+    dir: &WorkerDir,
+    address: &str,
+    (slots, labels): (u32, std::collections::BTreeMap<String, String>),
+) -> Introduction {
+    Introduction {
+        uid: dir.uid().to_owned(),
+        address: address.to_owned(),
+        slots,
+        host: vivat_client::host::identity(),
+        labels,
     }
 }
 
