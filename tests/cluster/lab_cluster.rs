@@ -96,6 +96,15 @@ impl Lab {
 
     /// The same, with a limit on the job's time.
     pub fn submit_within(&self, conduct: &str, timeout_ms: Option<u64>) -> String {
+        self.submit_spec(conduct, timeout_ms, true)
+    }
+
+    /// The same without backups of slow tasks.
+    pub fn submit_without_backups(&self, conduct: &str) -> String {
+        self.submit_spec(conduct, None, false)
+    }
+
+    fn submit_spec(&self, conduct: &str, timeout_ms: Option<u64>, speculation: bool) -> String {
         let path = |name: &str| self.cluster.path(name).to_string_lossy().into_owned();
         let parameters = [("marks", path("marks")), ("conduct", conduct.to_owned())];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
@@ -123,7 +132,7 @@ impl Lab {
             policy: Policy::Locality,
             attempts_max: 4,
             timeout_ms,
-            speculation: true,
+            speculation,
             skipped_max: 0,
             side_files: Vec::new(),
         };

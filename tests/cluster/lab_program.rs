@@ -30,6 +30,8 @@ const LONG: Duration = Duration::from_millis(700);
 pub const BURN: Duration = Duration::from_secs(20);
 /// How long a task waits for another one at its side.
 const COMPANY_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a map drags that nobody gives the sign.
+const DRAG_DEADLINE: Duration = Duration::from_secs(100);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 const INDEXER: ProgramEntry = ProgramEntry {
@@ -56,6 +58,7 @@ const INDEXER: ProgramEntry = ProgramEntry {
                 "floods",
                 "exits",
                 "hangs",
+                "one-drags",
             ]),
             default: Some("plain"),
             help: "what each task does beside its work",
@@ -97,6 +100,8 @@ enum Conduct {
     Exit,
     /// Maps never end, whatever they are told.
     Hang,
+    /// In the process that is the first to map, maps wait for the mark `go`.
+    Drag,
     /// Of a task's attempts, and of the first attempts of neighbouring tasks, a
     /// third ends the process, a third takes long, a third does its work.
     Crash,
@@ -121,6 +126,7 @@ fn build(parameters: &Parameters) -> Result<Box<dyn Executable>, ParameterError>
         },
         "exits" => Conduct::Exit,
         "hangs" => Conduct::Hang,
+        "one-drags" => Conduct::Drag,
         _ => Conduct::Plain,
     };
     Ok(Box::new(Runner::new(Indexer {
@@ -152,6 +158,8 @@ impl Indexer {
             Conduct::Hang if kind == "map" => loop {
                 thread::park();
             },
+            Conduct::Drag if kind == "map" => return self.drag(),
+            Conduct::Drag => {}
             Conduct::Burn | Conduct::Panic { .. } | Conduct::Exit | Conduct::Hang => {}
             Conduct::Crash => match (task + attempt) % 3 {
                 0 => std::process::exit(EXIT_BY_PROGRAM),
@@ -197,6 +205,30 @@ impl Indexer {
             thread::sleep(LOOK_INTERVAL);
         }
         fs::remove_file(here).map_err(failed)
+    }
+
+    /// Waits for the sign in the process that came first.
+    fn drag(&self) -> Result<(), ProgramError> {
+        let failed = |error: io::Error| ProgramError::new(format!("cannot look around: {error}"));
+        let dragging = self.marks.join("dragging");
+        let own = std::process::id().to_string();
+        // Written elsewhere and linked: whoever reads it finds it whole.
+        let written = self.marks.join(format!("candidate-{own}"));
+        fs::write(&written, &own).map_err(failed)?;
+        if let Err(error) = fs::hard_link(&written, &dragging)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(failed(error));
+        }
+        if fs::read_to_string(dragging).map_err(failed)? != own {
+            return Ok(());
+        }
+        let (sign, deadline) = (self.marks.join("go"), Instant::now() + DRAG_DEADLINE);
+        while !sign.exists() && Instant::now() < deadline {
+            // Between two looks, not instead of a look.
+            thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
     }
 
     fn wait_for_sign(&self) -> Result<(), ProgramError> {

@@ -4,6 +4,7 @@
 //! done twice that need not be, the output equals the oracle's byte for byte,
 //! and the cluster serves another job afterwards.
 
+mod backups;
 mod bad_input;
 mod config;
 mod data;
@@ -35,6 +36,7 @@ mod main_job;
 mod own_workers;
 mod power_cuts;
 mod process_life;
+mod programs;
 mod sort_jobs;
 mod worker_loss;
 mod zombie;

@@ -14,10 +14,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vivat_core::State;
 use vivat_core::state::Worker;
-use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch, WorkerId};
 
 use super::Leader;
-use super::sessions::Holder;
+use super::sessions::{Holder, Idle};
 
 /// A worker is asked at most once in this time: longer than a heartbeat, so
 /// that its list of held attempts is fresh.
@@ -96,11 +96,11 @@ impl Leader {
 /// have not started (rounded up, if one of its attempts has), in all at most the
 /// idle room.
 fn choose(
-    idle: &BTreeMap<WorkerId, u32>,
+    idle: &BTreeMap<WorkerId, Idle>,
     holders: &[Holder],
     can_move: impl Fn(AttemptId, WorkerId) -> bool,
 ) -> Vec<(WorkerEpoch, Vec<AttemptId>)> {
-    let mut room: u64 = idle.values().map(|&want| u64::from(want)).sum();
+    let mut room: u64 = idle.values().map(|it| u64::from(it.want)).sum();
     let mut orders = Vec::new();
     for holder in holders {
         let waiting = holder.not_started.len();
@@ -118,8 +118,10 @@ fn choose(
             .rev()
             .filter(|attempt| !attempt.task.kind.is_control())
             .filter(|&&attempt| {
-                idle.keys()
-                    .any(|&worker| worker != holder.worker.worker && can_move(attempt, worker))
+                idle.iter().any(|(&worker, idle)| {
+                    let helps = attempt.task.kind == TaskKind::Map || !idle.gathers;
+                    helps && worker != holder.worker.worker && can_move(attempt, worker)
+                })
             })
             .take(most)
             .copied()
@@ -142,7 +144,7 @@ fn can_move(state: &State, attempt: AttemptId, worker: WorkerId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use vivat_shared::ids::{Epoch, JobId, RoundId, TaskId, TaskKind};
+    use vivat_shared::ids::{Epoch, JobId, RoundId, TaskId};
 
     use super::*;
 
@@ -173,9 +175,26 @@ mod tests {
         }
     }
 
+    fn idle(want: u32) -> BTreeMap<WorkerId, Idle> {
+        let gathers = false;
+        BTreeMap::from([(WorkerId(2), Idle { want, gathers })])
+    }
+
+    #[test]
+    fn who_gathers_segments_is_given_maps_and_no_reduces() {
+        let mut idle = idle(1);
+        idle.values_mut().for_each(|it| it.gathers = true);
+        let mut maps = holder(1, 2);
+        assert_eq!(choose(&idle, &[maps.clone()], |_, _| true).len(), 1);
+        for attempt in &mut maps.not_started {
+            attempt.task.kind = TaskKind::Reduce;
+        }
+        assert!(choose(&idle, &[maps], |_, _| true).is_empty());
+    }
+
     #[test]
     fn at_most_half_of_what_waits_is_taken_and_the_last_first() {
-        let idle = BTreeMap::from([(WorkerId(2), 10)]);
+        let idle = idle(10);
         let orders = choose(&idle, &[holder(1, 5)], |_, _| true);
         assert_eq!(orders.len(), 1);
         assert_eq!(orders[0].1, [attempt(4), attempt(3)]);
@@ -183,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_only_one_that_waits_behind_a_running_attempt_is_taken() {
-        let idle = BTreeMap::from([(WorkerId(2), 1)]);
+        let idle = idle(1);
         let one = holder(1, 1);
         assert!(choose(&idle, &[one.clone()], |_, _| true).is_empty());
         let busy = Holder {
@@ -195,7 +214,7 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_than_idle_workers_want() {
-        let idle = BTreeMap::from([(WorkerId(2), 3)]);
+        let idle = idle(3);
         let orders = choose(&idle, &[holder(1, 5), holder(3, 40)], |_, _| true);
         let taken: usize = orders.iter().map(|(_, attempts)| attempts.len()).sum();
         assert_eq!(taken, 3);
@@ -203,7 +222,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_that_no_idle_worker_could_run() {
-        let idle = BTreeMap::from([(WorkerId(2), 3)]);
+        let idle = idle(3);
         assert!(choose(&idle, &[holder(1, 5)], |_, _| false).is_empty());
     }
 }

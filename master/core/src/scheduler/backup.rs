@@ -68,7 +68,7 @@ pub fn backups(state: &State, liveness: &LivenessView, age_ms: u64) -> Vec<Grant
         return Vec::new();
     }
     stragglers.sort_by_key(|straggler| (std::cmp::Reverse(straggler.left_ms), straggler.task));
-    let mut candidates = candidates(&live, liveness, &stragglers);
+    let mut candidates = candidates(state, &live, liveness, &stragglers);
     let mut grants = Vec::new();
     for straggler in &stragglers {
         if room == 0 {
@@ -252,6 +252,7 @@ impl<'a> Watch<'a, '_> {
 }
 
 fn candidates<'a>(
+    state: &State,
     live: &[&'a Worker],
     liveness: &LivenessView,
     stragglers: &[Straggler<'_>],
@@ -268,7 +269,7 @@ fn candidates<'a>(
     live.iter()
         .filter_map(|worker| {
             let want = liveness.of(worker)?.want;
-            let idle = worker.info.slots.saturating_sub(worker.held());
+            let idle = worker.info.slots.saturating_sub(slots_taken(state, worker));
             Some(Candidate {
                 worker,
                 free: want.min(idle),
@@ -276,6 +277,24 @@ fn candidates<'a>(
             })
         })
         .collect()
+}
+
+/// Slots of a worker that something is granted for: reduces that wait for maps hold
+/// none, nor do control tasks.
+fn slots_taken(state: &State, worker: &Worker) -> u32 {
+    let waits_for_maps = |attempt: &AttemptId| {
+        let active = state.job(attempt.job()).and_then(Job::active);
+        active.is_some_and(|active| !active.round().maps.all_completed())
+    };
+    let taken = worker
+        .running
+        .iter()
+        .filter(|attempt| match attempt.task.kind {
+            TaskKind::Map => true,
+            TaskKind::Reduce => !waits_for_maps(attempt),
+            TaskKind::Plan | TaskKind::Close | TaskKind::Commit => false,
+        });
+    u32::try_from(taken.count()).unwrap_or(u32::MAX)
 }
 
 /// The best worker for a backup, of which a slot is taken.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use vivat_core::AttemptLiveness;
 use vivat_shared::ids::{AttemptId, Epoch, JobId, WorkerEpoch, WorkerId};
 
-pub(super) use self::room::Holder;
+pub(super) use self::room::{Holder, Idle};
 pub use self::waiting::Delivery;
 pub(super) use self::waiting::{Orders, PullEnd};
 use self::waiting::{Waiter, end};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 use vivat_core::command::Grant;
 use vivat_core::{LivenessView, WorkerLiveness};
-use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch, WorkerId};
 
 use super::{Session, Sessions};
 
@@ -17,6 +17,15 @@ pub(in crate::leader) struct Holder {
     pub(in crate::leader) not_started: Vec<AttemptId>,
     /// Some of what it holds is in a slot.
     pub(in crate::leader) is_busy: bool,
+}
+
+/// A worker without anything to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::leader) struct Idle {
+    pub(in crate::leader) want: u32,
+    /// It holds reduces that gather segments, or wait for maps that are not done:
+    /// another map would help, another reduce would not.
+    pub(in crate::leader) gathers: bool,
 }
 
 impl Session {
@@ -85,14 +94,24 @@ impl Sessions {
         }
     }
 
-    /// Workers with room that no pending grant fills.
-    pub(in crate::leader) fn idle(&self) -> BTreeMap<WorkerId, u32> {
+    /// Workers with room that no pending grant fills, and nothing in a slot or
+    /// before it.
+    pub(in crate::leader) fn idle(&self) -> BTreeMap<WorkerId, Idle> {
+        let gathers = |session: &Session, attempt: &AttemptId| {
+            attempt.task.kind == TaskKind::Reduce && !session.progress.contains_key(attempt)
+        };
         self.by_worker
             .iter()
-            .map(|(&worker, session)| (worker, session))
-            .filter(|(_, session)| session.held.is_empty() && !session.expiring)
-            .map(|(worker, session)| (worker, session.liveness().want))
-            .filter(|&(_, want)| want > 0)
+            .filter(|(_, session)| !session.expiring)
+            .filter(|(_, session)| session.held.iter().all(|held| gathers(session, held)))
+            .map(|(&worker, session)| {
+                let idle = Idle {
+                    want: session.liveness().want,
+                    gathers: !session.held.is_empty(),
+                };
+                (worker, idle)
+            })
+            .filter(|(_, idle)| idle.want > 0)
             .collect()
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use vivat_shared::attempt::Assignment;
-use vivat_shared::ids::{AttemptId, JobId, WorkerEpoch};
+use vivat_shared::ids::{AttemptId, DatasetId, JobId, WorkerEpoch};
 use vivat_shared::job::JobSpec;
 
 use super::Sessions;
@@ -21,6 +21,8 @@ pub struct Delivery {
     pub assignments: Vec<Assignment>,
     /// Specification of every job that the assignments name.
     pub specs: BTreeMap<JobId, JobSpec>,
+    /// Of those that have side files, the dataset of each, if it is one.
+    pub side_datasets: BTreeMap<JobId, Vec<Option<DatasetId>>>,
     /// Held and not granted.
     pub kill: Vec<AttemptId>,
     /// To hand back unless they have started.
