@@ -115,7 +115,14 @@ pub const ROWS: [Row; 6] = [
     Row {
         name: "group-by",
         program: "group-by",
-        args: &["--format", "csv", "-p", "key=PLAYER_NAME"],
+        args: &[
+            "--format",
+            "csv",
+            "-p",
+            "key=PLAYER_ID",
+            "-p",
+            "aggregate=games=count,points=sum(PTS)",
+        ],
         input: Input {
             kind: "game-logs",
             extension: "csv",
@@ -140,10 +147,10 @@ pub const ROWS: [Row; 6] = [
     Row {
         name: "sort",
         program: "sort",
-        args: &["--format", "fixed:100"],
+        args: &["--format", "fixed:100", "-p", "key-bytes=10"],
         input: Input {
             kind: "tera",
-            extension: "dat",
+            extension: "bin",
             files: 1,
             factor: 2,
         },
