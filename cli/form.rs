@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use vivat_client::{ClusterView, JobChange, MasterView, NodeView};
+use vivat_shared::attempt::SkippedRecord;
 use vivat_shared::view::{JobView, RoundView, TaskCounts};
 
 use crate::failure::cause_code;
@@ -67,6 +68,7 @@ pub fn job(job: &JobView) -> Value {
         "reduce": counts(&job.reduce),
         "attempts": job.attempts,
         "rounds": job.rounds.iter().map(round).collect::<Vec<_>>(),
+        "skipped": job.skipped.iter().map(skipped).collect::<Vec<_>>(),
         "counters": job.counters,
         "input_bytes": job.input_bytes,
         "output": job.output,
@@ -86,6 +88,16 @@ fn round(round: &RoundView) -> Value {
         "round": round.round,
         "seconds": Duration::from_millis(round.elapsed_ms).as_secs_f64(),
         "metrics": metrics,
+    })
+}
+
+/// A bad record that was skipped; what is no text in it is shown as such.
+fn skipped(record: &SkippedRecord) -> Value {
+    json!({
+        "input": record.display,
+        "offset": record.offset,
+        "bytes": String::from_utf8_lossy(&record.bytes),
+        "problem": record.problem,
     })
 }
 

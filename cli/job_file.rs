@@ -34,6 +34,11 @@ pub struct JobFile {
     /// As `--max-attempts`.
     #[serde(alias = "max_attempts")]
     pub max_attempts: Option<u8>,
+    /// As `--skip-bad-records`.
+    #[serde(alias = "skip_bad_records")]
+    pub skip_bad_records: Option<u64>,
+    /// As `--speculation`: true is on.
+    pub speculation: Option<bool>,
     /// As `--overwrite`.
     pub overwrite: Option<bool>,
     /// As `--key`.

@@ -62,6 +62,14 @@ pub struct WhatArgs {
     pub more_inputs: Vec<String>,
 }
 
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off".to_owned()),
+    }
+}
+
 /// Flags of a job.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Job options")]
@@ -116,6 +124,18 @@ pub struct JobArgs {
         value_parser = clap::value_parser!(u8).range(1..)
     )]
     pub max_attempts: u8,
+    /// Bad records that may be skipped in all: those on which the program fails twice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub skip_bad_records: u64,
+    /// Whether a slow task may get a second attempt beside the first
+    #[arg(
+        long,
+        value_name = "on|off",
+        action = ArgAction::Set,
+        default_value = "on",
+        value_parser = switch
+    )]
+    pub speculation: bool,
     /// Replace an output that exists
     #[arg(
         long,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use vivat_worker::SegmentCompression;
+
 use crate::quantity::ByteSize;
 
 /// `vivat dev`
@@ -142,9 +144,12 @@ pub struct WorkerArgs {
     /// Attempts that it runs at once [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
-    /// Memory for sort buffers, over all slots
+    /// Memory for records and fetched segments, over all slots
     #[arg(long, value_name = "BYTES", default_value = "512MiB")]
     pub memory: ByteSize,
+    /// How segments are compressed: lz4, zstd (smaller, slower) or none
+    #[arg(long, value_name = "HOW", default_value = "lz4")]
+    pub segment_compression: SegmentCompression,
     /// Room for the blocks of datasets [default: 80 % of what is free at the start and of
     /// what they take already]
     #[arg(long, value_name = "BYTES")]

@@ -76,6 +76,7 @@ async fn config(app: &App, args: WorkerArgs) -> Result<WorkerConfig, Failure> {
     let mut config = WorkerConfig::new(args.dir, cluster);
     config.slots = slots;
     config.slot_memory_bytes = usize::try_from(slot_bytes).unwrap_or(usize::MAX);
+    config.segment_compression = args.segment_compression;
     config.disk_bytes = args.disk.map(|disk| disk.0);
     config.listen = Listen::Address(listen);
     config.advertise_host = args.advertise;

@@ -119,6 +119,7 @@ fn describe(job: &JobView) -> String {
     for (name, value) in lines {
         let _infallible = writeln!(text, "{name:<10}{value}");
     }
+    text.push_str(&skipped(job));
     if let Some(failure) = &job.failure {
         let _infallible = writeln!(text, "\n{}", failure.describe(job.job_id));
         let tail = failure.output_tail.trim_end();
@@ -126,6 +127,23 @@ fn describe(job: &JobView) -> String {
             let _infallible = writeln!(text, "the end of the attempt's output:\n{tail}");
         }
         let _infallible = writeln!(text, "hint: {}", failure.cause.hint());
+    }
+    text
+}
+
+/// The bad records that are remembered; there may be more.
+fn skipped(job: &JobView) -> String {
+    let mut text = String::new();
+    for record in &job.skipped {
+        let bytes = String::from_utf8_lossy(&record.bytes);
+        let _infallible = writeln!(
+            text,
+            "skipped   {} at byte {}: {}: {}",
+            shown(&record.display),
+            record.offset,
+            shown(&record.problem),
+            shown(bytes.trim_end())
+        );
     }
     text
 }

@@ -11,6 +11,7 @@ mod panics;
 mod programs;
 mod rounds;
 mod side;
+mod times;
 mod work;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use vivat_engine::{SegmentData, SegmentSource};
 use vivat_ground::Threads;
+use vivat_shared::attempt::{Counters, counters};
 
 use super::memory::Share;
 
@@ -83,6 +84,26 @@ pub(crate) struct FetchSums {
     pub(crate) spilled_bytes: u64,
     /// From the first question to the last segment.
     pub(crate) elapsed: Duration,
+}
+
+impl FetchSums {
+    /// Adds what is not nothing. Where threads are the callers' no time passes.
+    pub(crate) fn count(self, threads: Threads, sums: &mut Counters) {
+        let elapsed_us = match threads {
+            Threads::Own => u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX),
+            Threads::Callers => 0,
+        };
+        for (name, sum) in [
+            (counters::SHUFFLE_LOCAL_BYTES, self.local_bytes),
+            (counters::SHUFFLE_REMOTE_BYTES, self.remote_bytes),
+            (counters::SHUFFLE_SPILLED_BYTES, self.spilled_bytes),
+            (counters::SHUFFLE_ELAPSED_US, elapsed_us),
+        ] {
+            if sum > 0 {
+                sums.insert(name.to_owned(), sum);
+            }
+        }
+    }
 }
 
 /// What there is, by map task.
