@@ -18,9 +18,7 @@ use vivat_shared::timeline::AttemptEnd;
 
 use super::Context;
 use super::append_blocks::known_holders;
-use super::effects::{
-    Lost, accept, charge_loss, end_job, end_work, fail_job, input_of, release,
-};
+use super::effects::{Lost, accept, charge_loss, end_job, end_work, fail_job, input_of, release};
 use super::finish_close::{Verdict, check_blocks, finish_close};
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::SEGMENTS_MAX;
@@ -266,7 +264,11 @@ fn note_skipped(context: &mut Context<'_>, attempt: AttemptId, skipped: &[Skippe
         if job.skipped.len() >= SKIPPED_RECORDS_MAX {
             break;
         }
-        job.skipped.push(bounded(record));
+        let record = bounded(record);
+        // A rerun and the next round step over the same ones.
+        if !job.skipped.contains(&record) {
+            job.skipped.push(record);
+        }
     }
     let (skipped, skipped_max) = (job.skipped_records, job.spec.skipped_max);
     if skipped > skipped_max {

@@ -40,7 +40,9 @@ pub(super) fn finish_close(
         ClosedBroadcast::Inline(bytes) => ClosedBroadcast::Inline(bytes.clone()),
         ClosedBroadcast::Stored(blocks) => {
             check_stored(context.state, attempt, blocks)?;
-            let known = blocks.iter().map(|block| known_holders(context.state, block));
+            let known = blocks
+                .iter()
+                .map(|block| known_holders(context.state, block));
             ClosedBroadcast::Stored(known.collect())
         }
     };
@@ -57,7 +59,9 @@ fn check_metrics(metrics: &Metrics) -> Result<(), FailureCause> {
     if metrics.len() <= METRICS_MAX && metrics.keys().all(fits) {
         return Ok(());
     }
-    Err(contradiction("more metrics than a round may have, or names that are none"))
+    Err(contradiction(
+        "more metrics than a round may have, or names that are none",
+    ))
 }
 
 fn check_stored(

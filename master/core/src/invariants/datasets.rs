@@ -177,7 +177,10 @@ pub(super) fn check_step(before: &State, after: &State) -> Vec<Violation> {
 
 fn check_change(old: &Dataset, after: &State) -> Option<Violation> {
     let Some(new) = after.directory.get(old.id) else {
-        let read = |job: &&JobId| after.job(**job).and_then(Job::active).is_some();
+        let read = |job: &&JobId| {
+            let job = after.job(**job);
+            job.is_some_and(|job| job.reads().contains(&old.id))
+        };
         let reader = old.readers.iter().find(read)?;
         let detail = format!("{} vanished while {reader} reads it", old.id);
         return Some(Violation { id: "S15", detail });

@@ -8,7 +8,11 @@ use crate::state::{Active, HandedOn, Job, Phase, State};
 pub(super) fn check(state: &State) -> Vec<Violation> {
     state
         .jobs()
-        .flat_map(|job| check_history(job).into_iter().chain(check_owned(state, job)))
+        .flat_map(|job| {
+            check_history(job)
+                .into_iter()
+                .chain(check_owned(state, job))
+        })
         .collect()
 }
 
@@ -52,7 +56,12 @@ fn check_owned(state: &State, job: &Job) -> Vec<Violation> {
     let place = ensure(
         (active.phase == Phase::Close) <= active.close_output.is_some(),
         "S6",
-        || format!("{} closes a round that has no place for a broadcast", job.id),
+        || {
+            format!(
+                "{} closes a round that has no place for a broadcast",
+                job.id
+            )
+        },
     );
     missing.chain(broadcast).chain(place).collect()
 }
@@ -84,7 +93,10 @@ fn check_progress(old: &Job, new: &Job) -> Option<Violation> {
     let kept = was.last().is_none_or(|last| is.contains(last))
         && is
             .iter()
-            .filter(|row| was.iter().any(|old| (old.step, old.round) == (row.step, row.round)))
+            .filter(|row| {
+                was.iter()
+                    .any(|old| (old.step, old.round) == (row.step, row.round))
+            })
             .all(|row| was.contains(row));
     let rises = match (old.active(), new.active()) {
         (Some(old), Some(new)) => old.round().id <= new.round().id,

@@ -11,7 +11,7 @@ use vivat_shared::ids::RoundId;
 use vivat_shared::limits::ROUNDS_SHOWN_MAX;
 use vivat_shared::view::RoundView;
 
-use crate::limits::{METRICS_KEPT_MAX, METRIC_NAMES_MAX};
+use crate::limits::{METRIC_NAMES_MAX, METRICS_KEPT_MAX};
 
 /// One round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use vivat_core::command::{Command, DataCommand, Event, Rejection, Reply};
 use vivat_core::placement::{self, DiskView, Wish};
-use vivat_core::state::{Dataset, Job};
-use vivat_shared::attempt::{Outcome, PlanChunk};
+use vivat_core::state::{Dataset, HandedOn, Job};
+use vivat_shared::attempt::{ClosedBroadcast, Outcome, PlanChunk};
 use vivat_shared::dataset::{BlockSummary, ReplicatedBlock, output_block};
-use vivat_shared::ids::{AttemptId, BlockId, DatasetId, JobId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, BlockId, DatasetId, JobId, TaskKind, WorkerEpoch, WorkerId};
 
 use crate::build;
 use crate::world::{World, pick};
@@ -37,6 +37,19 @@ impl World {
             }
         }
         options
+    }
+
+    /// The steps of a job: a third of them have several, or some that repeat.
+    pub fn step_options(options: &mut BTreeMap<&str, &str>, dice: [u16; 4]) {
+        if !dice[3].is_multiple_of(3) {
+            return;
+        }
+        let steps = ["1", "2", "3"];
+        let rounds = ["3", "-,2,1", "2,-,3", "1,3", "-,-,2"];
+        let reads = ["job,previous,job", "job,job,previous"];
+        options.insert("steps", steps[usize::from(dice[3] / 3 % 3)]);
+        options.insert("rounds", rounds[usize::from(dice[3] / 9 % 5)]);
+        options.insert("reads", reads[usize::from(dice[3] / 45 % 2)]);
     }
 
     fn some_open(&self, dice: u16) -> Option<DatasetId> {
@@ -328,6 +341,54 @@ impl World {
         };
         let blocks: Vec<ReplicatedBlock> = (0..size % 3).map(block).collect();
         build::reduced(blocks.len() as u64 * BLOCK_BYTES, blocks)
+    }
+
+    /// What a close attempt says: nothing, a little, or so much that it is stored.
+    pub fn closed(&self, attempt: AttemptId, worker: WorkerEpoch, size: u16) -> Outcome {
+        let again = !size.is_multiple_of(3);
+        let active = self.state().job(attempt.job()).and_then(Job::active);
+        let place = active.and_then(|active| Some((active.close_output?, active.round().reducers)));
+        let broadcast = match place {
+            Some((dataset, partition)) if size.is_multiple_of(2) => {
+                let holders = [worker.worker.0, u32::from(size) + 1];
+                let block = |number| {
+                    let id = output_block(dataset, partition, attempt.number, number);
+                    build::block(id, BLOCK_BYTES, &holders)
+                };
+                ClosedBroadcast::Stored((0..=size / 4).map(block).collect())
+            }
+            Some(_) | None => ClosedBroadcast::Inline(vec![7; usize::from(size / 3)]),
+        };
+        build::closed(broadcast, again, Some(&"0.5"))
+    }
+
+    /// Notes what became of a job's rounds after an attempt ended.
+    pub fn note_rounds(&mut self, attempt: AttemptId) {
+        let ended = attempt.task.round;
+        let Some(job) = self.state().job(attempt.job()) else {
+            return;
+        };
+        let closed = job
+            .history
+            .rounds()
+            .any(|round| round == (ended.step, ended.round));
+        let mut reached = Vec::new();
+        if attempt.task.kind == TaskKind::Close && closed {
+            reached.push("round closed");
+        }
+        if let Some(active) = job.active() {
+            let now = active.round().id;
+            if now.step > ended.step {
+                reached.push("step passed");
+            }
+            if now.step == ended.step && now.round > ended.round {
+                reached.push("round repeated");
+            }
+            if let HandedOn::Stored(_) = active.handed_on {
+                reached.push("broadcast stored");
+            }
+        }
+        self.seen.extend(reached);
     }
 
     /// Notes what became of outputs.

@@ -251,6 +251,7 @@ impl World {
         if dice[2].is_multiple_of(4) {
             options.insert("speculation", "off");
         }
+        Self::step_options(&mut options, dice);
         options.insert(
             "attempts",
             if dice[2].is_multiple_of(2) { "2" } else { "4" },
@@ -353,13 +354,14 @@ impl World {
             TaskKind::Plan,
             TaskKind::Map,
             TaskKind::Reduce,
+            TaskKind::Close,
             TaskKind::Commit,
-        ][usize::from(dice[2] % 4)];
+        ][usize::from(dice[2] % 5)];
         let task = TaskId {
             round: RoundId {
                 job: Self::some_job(dice),
                 step: dice[2] % 32 / 31,
-                round: 0,
+                round: u32::from(dice[2] % 64 / 63),
             },
             kind,
             index: u32::from(dice[3] % 4),
@@ -404,6 +406,9 @@ impl World {
             .filter(|reply| **reply == Reply::Done)
             .count();
         assert_eq!(taken, usize::from(live), "{replies:?}");
+        if live {
+            self.note_rounds(attempt);
+        }
     }
 
     /// The outcome of an attempt that did what it should; sends a plan's chunks.
@@ -420,7 +425,8 @@ impl World {
                 }
             }
             TaskKind::Reduce => self.reduced(attempt, worker, size),
-            TaskKind::Close | TaskKind::Commit => Outcome::Committed,
+            TaskKind::Close => self.closed(attempt, worker, size),
+            TaskKind::Commit => Outcome::Committed,
         }
     }
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use vivat_core::command::{DatasetSeal, WorkerInfo};
 use vivat_shared::attempt::{
-    AttemptFailure, Counters, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk, SplitRange,
-    counters,
+    AttemptFailure, ClosedBroadcast, Counters, InputFile, InputOrigin, Metric, Outcome, PartOutput,
+    PlanChunk, SkippedRecord, SplitRange, counters,
 };
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::{BlockSummary, DatasetFile, DatasetSpec, ReplicatedBlock, Shape};
 use vivat_shared::ids::{BlockId, DatasetId, WorkerId};
 use vivat_shared::job::{
-    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
+    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepInput, StepSpec,
+    Visibility,
 };
 
 type Options<'a> = BTreeMap<&'a str, &'a str>;
@@ -46,9 +47,9 @@ fn output(options: &Options<'_>) -> OutputLocation {
 
 /// A specification: `reducers`, `priority`, `attempts`, `timeout`, `host`,
 /// `output-host`, `steps`, `policy`, `inputs` (with commas), `dataset`, `overwrite`,
-/// `speculation`.
+/// `speculation`, `skip`; of its steps see [`step`].
 pub fn spec(options: &Options<'_>) -> JobSpec {
-    let step = StepSpec::once("word-count", number(options, "reducers", 2));
+    let steps = number(options, "steps", 1);
     let host = options.get("host");
     JobSpec {
         name: "job".to_owned(),
@@ -65,7 +66,7 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
             .collect(),
         format: InputFormat::Text,
         split_bytes: 10,
-        steps: vec![step; number(options, "steps", 1)],
+        steps: (0..steps).map(|at| step(options, at)).collect(),
         output: output(options),
         overwrite: options.contains_key("overwrite"),
         priority: number(options, "priority", 50),
@@ -73,8 +74,49 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
         attempts_max: number(options, "attempts", 4),
         timeout_ms: options.get("timeout").map(|text| text.parse().unwrap()),
         speculation: options.get("speculation") != Some(&"off"),
-        skipped_max: 0,
+        skipped_max: number(options, "skip", 0),
         side_files: Vec::new(),
+    }
+}
+
+/// Of the comma-separated lists `rounds` and `reads` the one at the step's place: a
+/// step with a number of rounds closes them; `reads=job,job` reads the job's input.
+fn step(options: &Options<'_>, at: usize) -> StepSpec {
+    let of = |name: &str| options.get(name).and_then(|list| list.split(',').nth(at));
+    let rounds = of("rounds").filter(|rounds| *rounds != "-");
+    let reads_job = at == 0 || of("reads") == Some("job");
+    StepSpec {
+        input: if reads_job {
+            StepInput::Job
+        } else {
+            StepInput::Previous
+        },
+        rounds_max: rounds.map_or(1, |rounds| rounds.parse().ok().unwrap()),
+        closes: rounds.is_some(),
+        ..StepSpec::once("word-count", number(options, "reducers", 2))
+    }
+}
+
+/// The outcome of a close: `again`, a metric `error`.
+pub fn closed(broadcast: ClosedBroadcast, again: bool, error: Option<&&str>) -> Outcome {
+    let metric = |text: &&str| {
+        let value: f64 = text.parse().unwrap();
+        ("error".to_owned(), Metric::from(value))
+    };
+    Outcome::Closed {
+        broadcast,
+        metrics: error.map(metric).into_iter().collect(),
+        again,
+    }
+}
+
+/// A record that was skipped.
+pub fn skipped(offset: u64) -> SkippedRecord {
+    SkippedRecord {
+        display: "in".to_owned(),
+        offset,
+        bytes: b"bad".to_vec(),
+        problem: "not a number".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@
 //! ```
 
 use vivat_core::command::{Command, DataCommand};
-use vivat_shared::attempt::PlanChunk;
+use vivat_shared::attempt::{ClosedBroadcast, PlanChunk};
 use vivat_shared::dataset::{BlockSummary, ReplicatedBlock, output_block};
 use vivat_shared::ids::{AttemptId, BlockId, DatasetId};
 
@@ -114,6 +114,24 @@ impl Runner {
             .get("blocks")
             .map_or_else(Vec::new, |list| list.split(';').collect());
         blocks_of(words, blocks, &texts)
+    }
+
+    /// `say=TEXT`, or `blocks=` as of a reduce attempt; nothing without either.
+    pub(super) fn closed_broadcast(
+        &self,
+        attempt: AttemptId,
+        words: &Words<'_>,
+    ) -> ClosedBroadcast {
+        let Some(list) = words.options.get("blocks") else {
+            let text = words.options.get("say").copied().unwrap_or_default();
+            return ClosedBroadcast::Inline(text.as_bytes().to_vec());
+        };
+        let active = self.state().job(attempt.job()).and_then(|job| job.active());
+        let place = active.and_then(|active| Some((active.close_output?, active.round().reducers)));
+        let (dataset, partition) = place.unwrap_or((DatasetId(0), 0));
+        let blocks = (0..).map(|number| output_block(dataset, partition, attempt.number, number));
+        let texts: Vec<&str> = list.split(';').collect();
+        ClosedBroadcast::Stored(blocks_of(words, blocks, &texts))
     }
 
     /// `of=dataset-1` and `start=N`: a file of a dataset.

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use vivat_core::command::{Command, Grant, HeldSegments, LeaderRecord, Proposal};
 use vivat_core::{AttemptLiveness, LivenessView, State, WorkerLiveness};
-use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk};
+use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, counters};
 use vivat_shared::ids::{
     AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId, WorkerEpoch, WorkerId,
 };
@@ -83,6 +83,19 @@ fn sizes(text: &str) -> Vec<SizeCode> {
     text.split(',')
         .map(|size| SizeCode::of(size.parse().unwrap()))
         .collect()
+}
+
+fn mapped(words: &Words<'_>) -> Outcome {
+    let mut counters = build::counters(words.option("records", 1));
+    let skipped = words.option("skipped", 0);
+    if skipped > 0 {
+        counters.insert(counters::MAP_RECORDS_SKIPPED.to_owned(), skipped);
+    }
+    Outcome::Mapped {
+        segments: sizes(words.at(3)),
+        counters,
+        skipped: (0..skipped).map(build::skipped).collect(),
+    }
 }
 
 impl Runner {
@@ -230,14 +243,15 @@ impl Runner {
                 content: self.chunk(words),
             },
             "planned" => finish(self.seal(attempt, words.has("wrong"))),
-            "mapped" => finish(Outcome::Mapped {
-                segments: sizes(words.at(3)),
-                counters: build::counters(words.option("records", 1)),
-                skipped: Vec::new(),
-            }),
+            "mapped" => finish(mapped(words)),
             "reduced" => finish(build::reduced(
                 words.option("bytes", 10),
                 self.output_blocks(attempt, words),
+            )),
+            "closed" => finish(build::closed(
+                self.closed_broadcast(attempt, words),
+                words.has("again"),
+                words.options.get("error"),
             )),
             "committed" => finish(Outcome::Committed),
             "failed" => finish(build::failed(words.at(3))),

@@ -91,6 +91,23 @@ pub fn job(job: &JobView) -> String {
     for (name, sum) in &job.counters {
         writeln!(text, "{name}: {sum}").unwrap();
     }
+    for round in &job.rounds {
+        let mut line = format!(
+            "round {}.{}: {} ms",
+            round.step, round.round, round.elapsed_ms
+        );
+        for (name, metric) in &round.metrics {
+            write!(line, ", {name} {}", metric.value()).unwrap();
+        }
+        // One round without metrics is every plain job's.
+        if job.rounds.len() > 1 || !round.metrics.is_empty() {
+            writeln!(text, "{line}").unwrap();
+        }
+    }
+    for record in &job.skipped {
+        let (display, offset) = (&record.display, record.offset);
+        writeln!(text, "skipped {display} at {offset}: {}", record.problem).unwrap();
+    }
     if !job.reason.is_empty() {
         writeln!(text, "reason: {}", job.reason).unwrap();
     }

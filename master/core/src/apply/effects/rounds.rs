@@ -52,7 +52,10 @@ fn begin_close(context: &mut Context<'_>, id: JobId) {
         return;
     };
     active.phase = Phase::Close;
-    let parts = active.output.iter().flat_map(|output| output.parts.values());
+    let parts = active
+        .output
+        .iter()
+        .flat_map(|output| output.parts.values());
     let blocks: usize = parts.map(Vec::len).sum();
     let has_place = active.close_output.is_some();
     stop_work(context, id);
