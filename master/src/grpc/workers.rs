@@ -1,6 +1,6 @@
 //! `WorkerService`: registration, leases, pulls, reports, plans, locations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -167,6 +167,7 @@ impl WorkerService for Services {
             specs,
             kill,
             take_back,
+            side_datasets,
         } = leader
             .pull(worker, pull)
             .await
@@ -179,7 +180,7 @@ impl WorkerService for Services {
             kill: to_wire(kill),
             take_back: to_wire(take_back),
             rounds,
-            side_datasets: HashMap::new(),
+            side_datasets: side_datasets.into_iter().map(side_to_wire).collect(),
         }))
     }
 
@@ -312,6 +313,12 @@ fn attempts(attempts: Vec<v1::AttemptId>) -> Result<Vec<AttemptId>, WireError> {
 
 fn to_wire(attempts: Vec<AttemptId>) -> Vec<v1::AttemptId> {
     attempts.into_iter().map(Into::into).collect()
+}
+
+fn side_to_wire((job, datasets): (JobId, Vec<Option<DatasetId>>)) -> (u64, v1::SideDatasets) {
+    let number = |dataset: Option<DatasetId>| dataset.map_or(0, |dataset| dataset.0);
+    let datasets = datasets.into_iter().map(number).collect();
+    (job.0, v1::SideDatasets { datasets })
 }
 
 fn locations_to_wire(update: SegmentsUpdate) -> v1::WatchSegmentsResponse {

@@ -7,11 +7,11 @@
 //!
 //! One pull waits per worker; a newer one supersedes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use vivat_core::State;
-use vivat_shared::attempt::{Assignment, Work};
+use vivat_shared::attempt::{Assignment, Broadcast, Work};
 use vivat_shared::dataset::LocatedBlock;
 use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
 use vivat_shared::limits::MESSAGE_BYTES_MAX;
@@ -131,12 +131,17 @@ impl Leader {
 fn delivery(state: &State, worker: WorkerEpoch, held: &[AttemptId]) -> Delivery {
     let mut delivery = Delivery::default();
     let mut specs = BTreeMap::new();
+    let mut rounds = BTreeSet::new();
     let mut bytes = 0;
     for attempt in vivat_core::reconcile(state, worker, held).missing {
         let Some(assignment) = vivat_core::assignment(state, attempt) else {
             continue;
         };
         bytes += assignment_bytes(&assignment);
+        // What a round reads goes once, whatever the number of its attempts.
+        if rounds.insert(attempt.task.round) {
+            bytes += broadcast_bytes(&assignment.work);
+        }
         let Some(spec) = vivat_core::job_spec(state, attempt.job()) else {
             continue;
         };
@@ -144,6 +149,10 @@ fn delivery(state: &State, worker: WorkerEpoch, held: &[AttemptId]) -> Delivery 
             bytes += postcard::experimental::serialized_size(spec).unwrap_or(0);
             spec.clone()
         });
+        let side_datasets = state.job(attempt.job()).map(vivat_core::side_datasets);
+        if let Some(datasets) = side_datasets.filter(|datasets| !datasets.is_empty()) {
+            delivery.side_datasets.insert(attempt.job(), datasets);
+        }
         delivery.assignments.push(assignment);
         if bytes > DELIVERY_BYTES_MAX {
             break;
@@ -161,6 +170,20 @@ fn assignment_bytes(assignment: &Assignment) -> usize {
         Work::Commit { parts, blocks, .. } => blocks_bytes(blocks) + parts.len() * PART_BYTES,
     };
     ASSIGNMENT_BYTES + work
+}
+
+fn broadcast_bytes(work: &Work) -> usize {
+    let broadcast = match work {
+        Work::Map { broadcast, .. }
+        | Work::Reduce { broadcast, .. }
+        | Work::Close { broadcast, .. } => broadcast,
+        Work::Plan { .. } | Work::Commit { .. } => return 0,
+    };
+    match broadcast {
+        Broadcast::None => 0,
+        Broadcast::Inline(bytes) => bytes.len(),
+        Broadcast::Stored { blocks, .. } => blocks.iter().map(block_bytes).sum(),
+    }
 }
 
 fn blocks_bytes(parts: &[Vec<LocatedBlock>]) -> usize {

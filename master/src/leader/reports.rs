@@ -5,8 +5,9 @@
 //! state tells that it was this attempt that won.
 
 use vivat_core::command::{Command, Rejection, Reply};
-use vivat_shared::attempt::{AttemptFailure, Outcome};
+use vivat_shared::attempt::{AttemptFailure, ClosedBroadcast, Outcome};
 use vivat_shared::cause::FailureCause;
+use vivat_shared::dataset::ReplicatedBlock;
 use vivat_shared::ids::{AttemptId, WorkerEpoch};
 
 use super::Leader;
@@ -43,11 +44,8 @@ impl Leader {
             commands.push(within_an_entry(attempt, worker, outcome));
         }
         for command in &commands {
-            if let Command::FinishAttempt {
-                outcome: Outcome::Reduced { blocks, .. },
-                ..
-            } = command
-                && let Some(block) = blocks.first()
+            if let Command::FinishAttempt { outcome, .. } = command
+                && let Some(block) = first_block(outcome)
             {
                 self.data.note_recorded(block.summary.id.dataset);
             }
@@ -73,6 +71,24 @@ impl Leader {
             verdicts.push(Verdict { attempt, accepted });
         }
         Ok(verdicts)
+    }
+}
+
+/// The first block that an outcome brings into the directory.
+fn first_block(outcome: &Outcome) -> Option<&ReplicatedBlock> {
+    match outcome {
+        Outcome::Reduced { blocks, .. }
+        | Outcome::Closed {
+            broadcast: ClosedBroadcast::Stored(blocks),
+            ..
+        } => blocks.first(),
+        Outcome::Planned { .. }
+        | Outcome::Mapped { .. }
+        | Outcome::Closed { .. }
+        | Outcome::Committed
+        | Outcome::Failed(_)
+        | Outcome::Killed
+        | Outcome::HandedBack => None,
     }
 }
 
