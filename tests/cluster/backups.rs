@@ -1,11 +1,13 @@
-//! Stragglers: a worker that drags, and a job that does not wait for it. F25, S2.
+//! Stragglers: a worker that drags, and a job that does not wait for it; workers
+//! that are busy, and jobs that share them. F25, S2.
 
 use std::fs;
 
 use serde_json::Value;
 
 use crate::faults::await_true;
-use crate::harness::{Cluster, JobView, describe, parse};
+use crate::harness::{Cluster, Extras, Job, JobView, Shape};
+use crate::harness::{assert_same_as_oracle, describe, parse};
 use crate::lab_cluster::{FILES, Lab, REDUCERS};
 
 /// Attempts of a job in which every task has one: plan, maps, reduces, commit.
@@ -95,4 +97,63 @@ fn a_healthy_job_has_no_backups_and_its_workers_get_scores() {
         let mut nodes = nodes.as_array().into_iter().flatten();
         nodes.any(|node| node["score"].as_u64() > Some(0))
     });
+}
+
+/// A word count over a file of its own, cut into so many splits.
+fn count(cluster: &Cluster, name: &str, splits: usize, flags: &[&str]) -> (Job, String) {
+    let input = format!("{name}.txt");
+    cluster.write_words(&input, splits * 16 * 1024, 7);
+    let job = Job {
+        input,
+        output: name.to_owned(),
+        split_bytes: 16 * 1024,
+        reducers: 1,
+        key: None,
+    };
+    let id = cluster.submit_with(&job, flags);
+    (job, id)
+}
+
+#[test]
+fn jobs_share_busy_workers_and_an_urgent_one_goes_first() {
+    let busy = Extras {
+        worker_args: ["--load-probability", "1"].map(str::to_owned).to_vec(),
+        ..Extras::default()
+    };
+    let cluster = Cluster::start_with(Shape::default(), &busy);
+    // Every attempt is delayed by three seconds, so the first job takes a while.
+    let first = count(&cluster, "first", 12, &[]);
+    cluster.await_job(&first.1, "an attempt", |view| {
+        view.0["map"]["running"].as_u64() > Some(0)
+    });
+    let second = count(&cluster, "second", 2, &[]);
+    let urgent = count(&cluster, "urgent", 2, &["--priority", "90"]);
+    let goes_on = |id: &str| !cluster.show(id).expect("the leader answers").is_final();
+    cluster.await_success(&urgent.1);
+    assert!(goes_on(&second.1), "the urgent job was not the first");
+    cluster.await_success(&second.1);
+    assert!(goes_on(&first.1), "the second job was starved by the first");
+    cluster.await_success(&first.1);
+    for (job, _) in [first, second, urgent] {
+        assert_same_as_oracle(&cluster, &job);
+    }
+}
+
+#[test]
+fn busy_workers_hand_back_what_goes_by_load_and_that_is_no_failure() {
+    let busy = Extras {
+        worker_args: ["--load-probability", "0.5"].map(str::to_owned).to_vec(),
+        ..Extras::default()
+    };
+    let cluster = Cluster::start_with(Shape::default(), &busy);
+    let (job, id) = count(&cluster, "words", 6, &["--policy", "least-loaded"]);
+    let view = cluster.await_success(&id);
+    assert_same_as_oracle(&cluster, &job);
+    for field in ["failed", "lost"] {
+        assert_eq!(view.attempts(field), 0, "{field}: {}", view.0);
+    }
+    // What is handed back never began, but its number is used up.
+    let accepted = timeline(&cluster, &id, "accepted");
+    let later = |row: &&Value| row["attempt"].as_u64() > Some(1);
+    assert!(accepted.iter().any(|row| later(&row)), "{accepted:?}");
 }

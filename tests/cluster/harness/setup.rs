@@ -15,6 +15,8 @@ const TRIES_MAX: u32 = 100;
 pub struct Extras {
     /// Arguments of every master.
     pub master_args: Vec<String>,
+    /// Arguments of every worker.
+    pub worker_args: Vec<String>,
     /// What workers log, as `VIVAT_LOG` has it.
     pub worker_log: Option<String>,
     /// Where each seat has its disk; the cluster's directory for the others.
@@ -119,7 +121,7 @@ impl Setup {
     /// Of a worker whose directory has that name.
     pub(super) fn worker_args(&self, name: &str, masters: &str) -> Vec<String> {
         let slots = self.shape.slots.to_string();
-        owned(&[
+        let mut args = owned(&[
             "worker",
             "--dir",
             name,
@@ -127,7 +129,9 @@ impl Setup {
             masters,
             "--slots",
             &slots,
-        ])
+        ]);
+        args.extend(self.extras.worker_args.iter().cloned());
+        args
     }
 
     fn seat(&self) -> Seat {
