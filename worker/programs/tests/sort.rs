@@ -394,7 +394,10 @@ fn generated_log_is_in_the_combined_format_skewed_and_in_the_order_of_time() {
     let text = log(1 << 20, 1);
     assert!(text == log(1 << 20, 1) && text != log(1 << 20, 2));
     assert!(text.len().abs_diff(1 << 20) < 200);
-    let line = r#"^10\.\d+\.\d+\.\d+ - (-|user\d+) \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "(GET|POST) (/[^ "]+) HTTP/1\.1" \d{3} (-|\d+) "(-|https://[^"]+)" "[^"]+"$"#;
+    let line = concat!(
+        r#"^10\.\d+\.\d+\.\d+ - (-|user\d+) \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "#,
+        r#""(GET|POST) (/[^ "]+) HTTP/1\.1" \d{3} (-|\d+) "(-|https://[^"]+)" "[^"]+"$"#
+    );
     let line = regex::Regex::new(line).unwrap();
     let mut pages: BTreeMap<&str, u32> = BTreeMap::new();
     let text = str::from_utf8(&text).unwrap();

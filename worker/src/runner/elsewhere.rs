@@ -10,7 +10,8 @@ use vivat_shared::dataset::LocatedBlock;
 use vivat_shared::ids::JobId;
 use vivat_shared::job::is_url;
 
-use super::work::{Reduced, fault, writer};
+use super::commit::writer;
+use super::work::{Reduced, fault};
 use super::{Fault, Runner};
 use crate::held::Grant;
 use crate::remote::Waiting;

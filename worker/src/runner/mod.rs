@@ -5,6 +5,7 @@
 //! next; it knows neither the leader nor the epoch. Whatever user code does,
 //! short of ending the process, ends in an outcome.
 
+mod commit;
 mod elsewhere;
 mod here;
 mod panics;

@@ -1,8 +1,6 @@
 //! The four kinds of work, each from its grant to its outcome.
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +8,19 @@ use vivat_client::{ClientError, Refusal};
 use vivat_engine::failpoint::point;
 use vivat_engine::{EngineError, InputOpener, LocalFiles, MapTask, ReduceReport, ReduceTask};
 use vivat_proto::convert::attempt::chunk_to_wire;
-use vivat_proto::v1;
-use vivat_proto::v1::error_detail::Kind;
+use vivat_proto::v1::{self, error_detail::Kind};
 use vivat_shared::attempt::{
-    Broadcast, CommittedPart, Counters, InputFile, InputOrigin, Outcome, OutputIdentity,
-    PartOutput, PlanChunk, SplitRange, Work, counters,
+    Broadcast, Counters, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk, SplitRange, Work,
+    counters,
 };
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::{LocatedBlock, ReplicatedBlock};
-use vivat_shared::ids::{AttemptId, DatasetId, TaskId, TaskKind};
+use vivat_shared::ids::{AttemptId, DatasetId};
 use vivat_shared::job::{InputFormat, OutputLocation, StepSpec, is_url};
 use vivat_shared::limits::INPUT_FILES_MAX;
 use vivat_shared::size_code::SizeCode;
 
+use super::commit::Part;
 use super::rounds::{Given, format_of};
 use super::times::Times;
 use super::{Fault, Runner, SendChunk, elsewhere};
@@ -30,7 +28,7 @@ use crate::datasets::{DatasetOpener, DatasetPart, PartOrder, PlannedFile, Served
 use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
-use crate::sink::{CommitOrder, OutputPaths, check_output, commit};
+use crate::sink::{OutputPaths, check_output};
 use crate::source::{PlanWriter, RemoteOpener, csv_file, list, list_remote};
 
 /// What a map reads.
@@ -346,59 +344,8 @@ impl Runner {
         }))
     }
 
-    pub(super) fn commit(
-        &self,
-        grant: &Arc<Grant>,
-        (parts, blocks): (&[CommittedPart], &[Vec<LocatedBlock>]),
-        replaces: Option<&OutputIdentity>,
-    ) -> Result<Outcome, Fault> {
-        if let OutputLocation::Objects { url } = &grant.spec.output {
-            self.copy_to_objects(grant, url, (parts, blocks))?;
-            let committed = self.objects(grant, url)?.commit(parts, replaces);
-            committed.map_err(|cause| elsewhere::unless_stopped(grant, cause))?;
-            return Ok(Outcome::Committed);
-        }
-        let paths = self.output(grant)?;
-        let order = CommitOrder {
-            paths: &paths,
-            cluster: grant.cluster,
-            job: grant.attempt.job(),
-            parts,
-            replaces,
-        };
-        // What shows already needs no copies any more.
-        if !blocks.is_empty() && !order.is_done() {
-            self.copy_to_staging(grant, &paths, (parts, blocks))?;
-        }
-        commit(&order)?;
-        Ok(Outcome::Committed)
-    }
-
-    /// Fills staging with the parts of the last round, under the names of the
-    /// attempts that wrote them. Another commit attempt may do the same: each
-    /// writes files of its own, and a name is given to a whole one.
-    fn copy_to_staging(
-        &self,
-        grant: &Arc<Grant>,
-        paths: &OutputPaths,
-        (parts, blocks): (&[CommittedPart], &[Vec<LocatedBlock>]),
-    ) -> Result<(), Fault> {
-        paths.create_staging()?;
-        for ((partition, part), blocks) in (0_u32..).zip(parts).zip(blocks) {
-            let named = paths.attempt_file(writer(grant, partition, part));
-            let copy = named.with_added_extension(format!("copy-{}", grant.attempt.number));
-            let mut file = Part::create(&copy).map_err(|e| paths.cause(&e))?;
-            let failed = |error: &io::Error| paths.cause(error);
-            self.copy_part(grant, (part.output, blocks), &mut file, &failed)?;
-            file.sync()
-                .and_then(|()| std::fs::rename(&copy, &named))
-                .map_err(|error| paths.cause(&error))?;
-        }
-        Ok(paths.sync_staging().map_err(|error| paths.cause(&error))?)
-    }
-
     /// The output's paths, once it is remembered that this worker writes there.
-    fn output(&self, grant: &Grant) -> Result<OutputPaths, Fault> {
+    pub(super) fn output(&self, grant: &Grant) -> Result<OutputPaths, Fault> {
         let job = grant.attempt.job();
         let paths = OutputPaths::new(&grant.spec.output, grant.cluster, job)?;
         self.dir
@@ -464,18 +411,6 @@ impl Runner {
     }
 }
 
-/// The attempt whose part it is.
-pub(super) fn writer(grant: &Grant, partition: u32, part: &CommittedPart) -> AttemptId {
-    AttemptId {
-        task: TaskId {
-            round: grant.attempt.task.round,
-            kind: TaskKind::Reduce,
-            index: partition,
-        },
-        number: part.attempt,
-    }
-}
-
 fn is_temporary(error: &ClientError) -> bool {
     let limit = matches!(error.detail(), Some(Kind::Limit(_)));
     !limit && error.refusal() == Refusal::Temporary
@@ -510,31 +445,5 @@ pub(super) fn fault(error: EngineError) -> Fault {
             tracing::debug!(error = %error, "engine failed");
             error.cause().into()
         }
-    }
-}
-
-/// The file of one reduce attempt.
-struct Part(File);
-
-impl Part {
-    fn create(path: &Path) -> io::Result<Self> {
-        point("part-create")?;
-        File::create(path).map(Self)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        point("part-sync")?;
-        self.0.sync_all()
-    }
-}
-
-impl Write for Part {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        point("part-write")?;
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
