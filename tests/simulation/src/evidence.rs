@@ -77,6 +77,10 @@ pub enum Fact {
     BlockDeleted,
     OutputLost,
     OutputVisible,
+    RoundClosed,
+    StepPassed,
+    BroadcastStored,
+    LeaderDiedInClose,
     JobWaitedForWorkers,
 }
 
@@ -153,6 +157,10 @@ pub const FACTS: [Fact; FACT_COUNT] = {
         BlockDeleted,
         OutputLost,
         OutputVisible,
+        RoundClosed,
+        StepPassed,
+        BroadcastStored,
+        LeaderDiedInClose,
         JobWaitedForWorkers,
     ]
 };

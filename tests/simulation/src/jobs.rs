@@ -8,9 +8,10 @@ use vivat_shared::attempt::{
     Counters, InputFile, InputOrigin, PartOutput, PlanChunk, SplitRange, counters,
 };
 use vivat_shared::cause::FailureCause;
-use vivat_shared::ids::{AttemptId, DatasetId, TaskId, TaskKind};
+use vivat_shared::ids::{AttemptId, DatasetId, RoundId, TaskId, TaskKind};
 use vivat_shared::job::{
-    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,
+    HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepInput, StepSpec,
+    Visibility,
 };
 use vivat_shared::size_code::SizeCode;
 
@@ -19,6 +20,9 @@ use crate::prng::Prng;
 /// Splits in one chunk of a plan.
 const SPLITS_PER_CHUNK: u64 = 3;
 pub const SPLIT_BYTES: u64 = 10;
+/// Parameters of steps: rounds that it wants, and that its closes speak at length.
+const ROUNDS: &str = "rounds";
+const STORED: &str = "stored";
 /// Blocks of every dataset that is put, a split each.
 pub const DATASET_BLOCKS: u64 = 4;
 
@@ -124,12 +128,98 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
         let name = dice.chance(500).then(|| format!("out-{number}"));
         spec.output = OutputLocation::Dataset { name };
     }
+    if dice.chance(350) {
+        add_steps(dice, &mut spec);
+    }
     // Nothing but its time can end a job that no worker sees the paths of (F20).
     if dice.chance(50) {
         move_elsewhere(&mut spec);
         spec.timeout_ms = Some(dice.within(3_000..=30_000));
     }
     spec
+}
+
+/// Gives a job up to three steps, of which some repeat. All have the same tasks.
+fn add_steps(dice: &mut Prng, spec: &mut JobSpec) {
+    let first = spec.steps.remove(0);
+    for position in 0..dice.within(1..=3) {
+        let mut step = first.clone();
+        if position > 0 && dice.chance(600) {
+            step.input = StepInput::Previous;
+        }
+        if dice.chance(700) {
+            step.closes = true;
+            step.rounds_max = u32::try_from(dice.within(1..=3)).unwrap_or(1);
+            let wanted = dice.within(1..=4).to_string();
+            step.parameters.insert(ROUNDS.to_owned(), wanted);
+        }
+        if dice.chance(400) {
+            step.parameters.insert(STORED.to_owned(), String::new());
+        }
+        spec.steps.push(step);
+    }
+}
+
+/// Whether a step is content after a round only when it had so many.
+fn wanted_rounds(step: &StepSpec) -> u32 {
+    let wanted = step.parameters.get(ROUNDS);
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// The rounds that a job which succeeds has had, as step and number.
+#[must_use]
+pub fn rounds(spec: &JobSpec) -> Vec<(u16, u32)> {
+    let of = |(position, step): (u16, &StepSpec)| {
+        let count = wanted_rounds(step).min(step.rounds_max);
+        (0..count).map(move |round| (position, round))
+    };
+    (0..).zip(&spec.steps).flat_map(of).collect()
+}
+
+fn step_of(spec: &JobSpec, id: RoundId) -> Option<&StepSpec> {
+    spec.steps.get(usize::from(id.step))
+}
+
+/// Whether every close of a round wants another one.
+#[must_use]
+pub fn again(spec: &JobSpec, id: RoundId) -> bool {
+    step_of(spec, id).is_some_and(|step| id.round + 1 < wanted_rounds(step))
+}
+
+/// Whether what every close of a round says goes into the store.
+#[must_use]
+pub fn is_stored(spec: &JobSpec, id: RoundId) -> bool {
+    let step = step_of(spec, id);
+    step.is_some_and(|step| step.parameters.contains_key(STORED)) && id.round.is_multiple_of(2)
+}
+
+/// What every close of a round says, if it is inline.
+#[must_use]
+pub fn said(id: RoundId) -> Vec<u8> {
+    format!("{}.{}", id.step, id.round).into_bytes()
+}
+
+/// The round whose close spoke last before a round, if any did.
+#[must_use]
+pub fn speaker(spec: &JobSpec, id: RoundId) -> Option<RoundId> {
+    let closes = |step: u16| {
+        let step = spec.steps.get(usize::from(step));
+        step.is_some_and(|step| step.closes)
+    };
+    let before = rounds(spec)
+        .into_iter()
+        .filter(|round| *round < (id.step, id.round) && closes(round.0));
+    let (step, round) = before.last()?;
+    let job = id.job;
+    Some(RoundId { job, step, round })
+}
+
+/// Whether a round writes into a dataset, so that its blocks can be lost.
+#[must_use]
+pub fn writes_dataset(spec: &JobSpec, id: RoundId) -> bool {
+    let is_last = usize::from(id.step) + 1 == spec.steps.len();
+    let closes = step_of(spec, id).is_some_and(|step| step.closes);
+    !is_last || closes || matches!(spec.output, OutputLocation::Dataset { .. })
 }
 
 /// Lets a job read the first dataset that is put.
@@ -273,14 +363,15 @@ pub fn output(partition: u32) -> PartOutput {
     }
 }
 
-/// The counters of a job that succeeded: each task once.
+/// The counters of a job that succeeded: each task once in each round.
 #[must_use]
 pub fn counters_of(spec: &JobSpec) -> Counters {
     let mut sums = Counters::new();
     let maps = (0..splits(spec)).map(map_counters);
     let reduces = (0..reducers(spec)).map(reduce_counters);
+    let rounds = rounds(spec).len() as u64;
     for (name, count) in maps.chain(reduces).flatten() {
-        *sums.entry(name).or_default() += count;
+        *sums.entry(name).or_default() += count * rounds;
     }
     sums
 }

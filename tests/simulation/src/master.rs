@@ -195,6 +195,9 @@ impl World {
         self.masters[at].condition = Condition::Down;
         if self.raft.leader == Some(at) {
             self.ground.note(Fact::LeaderKilled);
+            if self.oracle.is_some_round_closing() {
+                self.ground.note(Fact::LeaderDiedInClose);
+            }
             self.end_term();
         } else {
             self.ground.note(Fact::ReplicaKilled);

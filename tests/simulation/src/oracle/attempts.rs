@@ -43,7 +43,7 @@ impl Oracle {
         // What runs again is a map whose segments were lost, or a reduce whose blocks.
         let may = match task.kind {
             TaskKind::Map => true,
-            TaskKind::Reduce => self.writes_dataset(task.round.job),
+            TaskKind::Reduce => self.may_lose_blocks(task),
             TaskKind::Plan | TaskKind::Close | TaskKind::Commit => false,
         };
         self.ensure(!rerun || may, "S3", || {
@@ -139,8 +139,11 @@ impl Oracle {
             Outcome::Planned { .. }
             | Outcome::Mapped { .. }
             | Outcome::Reduced { .. }
-            | Outcome::Closed { .. }
             | Outcome::Committed => account.accepted += 1,
+            Outcome::Closed { broadcast, .. } => {
+                account.accepted += 1;
+                self.round_closed(ground, task.round, broadcast);
+            }
         }
         // What was handed back is no trouble: nothing was done, nothing lost.
         let is_trouble = !accepted && *outcome != Outcome::HandedBack;

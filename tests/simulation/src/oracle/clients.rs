@@ -72,11 +72,10 @@ impl Oracle {
         self.ensure(end != Some(JobState::Cancelled) || abandoned, "S11", || {
             format!("the output of {job} became visible after it was cancelled")
         });
-        let round = RoundId {
-            job,
-            step: 0,
-            round: 0,
-        };
+        let spec = self.reference.job(job).map(|job| job.spec.clone());
+        let last = spec.and_then(|spec| jobs::rounds(&spec).pop());
+        let (step, round) = last.unwrap_or_default();
+        let round = RoundId { job, step, round };
         for (index, part) in (0..).zip(parts) {
             let task = TaskId {
                 round,

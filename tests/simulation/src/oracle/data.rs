@@ -17,6 +17,7 @@ use super::Oracle;
 use super::segments::changes_workers;
 use crate::evidence::Fact;
 use crate::ground::Ground;
+use crate::jobs;
 
 /// What every machine's disk has.
 pub type Disks = Vec<(Option<WorkerId>, BTreeMap<BlockId, BlockSummary>)>;
@@ -111,7 +112,7 @@ impl Oracle {
             return;
         }
         ground.note(Fact::OutputLost);
-        let into_dataset = self.writes_dataset(task.round.job);
+        let into_dataset = self.may_lose_blocks(task);
         self.ensure(into_dataset, "S3", || format!("{task} runs again"));
         self.trouble(task);
     }
@@ -119,6 +120,12 @@ impl Oracle {
     pub(super) fn writes_dataset(&self, job: JobId) -> bool {
         let known = self.reference.job(job);
         known.is_some_and(|job| matches!(job.spec.output, OutputLocation::Dataset { .. }))
+    }
+
+    /// Whether what a task writes goes into a dataset.
+    pub(super) fn may_lose_blocks(&self, task: TaskId) -> bool {
+        let known = self.reference.job(task.round.job);
+        known.is_some_and(|job| jobs::writes_dataset(&job.spec, task.round))
     }
 
     /// Whether the output of a job that succeeded is there, by its name.

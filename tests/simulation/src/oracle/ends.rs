@@ -178,6 +178,9 @@ impl Oracle {
         match &ended.end {
             JobEnd::Succeeded => {
                 ground.note(Fact::JobSucceeded);
+                if job.spec.steps.len() > 1 {
+                    ground.note(Fact::StepPassed);
+                }
                 self.check_success(job);
             }
             JobEnd::Cancelled => ground.note(Fact::JobCancelled),
@@ -191,21 +194,28 @@ impl Oracle {
     /// Every partition once, and published; counters exact.
     fn check_success(&mut self, job: &Job) {
         let id = job.id;
-        let round = RoundId {
-            job: id,
-            step: 0,
-            round: 0,
-        };
         let reducers = jobs::reducers(&job.spec);
-        for index in 0..reducers {
-            let task = TaskId {
+        let rounds = jobs::rounds(&job.spec);
+        for (step, round) in rounds.iter().copied() {
+            let round = RoundId {
+                job: id,
+                step,
                 round,
-                kind: TaskKind::Reduce,
-                index,
             };
-            let counts = self.accepted.contains_key(&task);
-            self.ensure(counts, "S2", || format!("{id} succeeded without {task}"));
+            for index in 0..reducers {
+                let task = TaskId {
+                    round,
+                    kind: TaskKind::Reduce,
+                    index,
+                };
+                let counts = self.accepted.contains_key(&task);
+                self.ensure(counts, "S2", || format!("{id} succeeded without {task}"));
+            }
         }
+        let had: Vec<(u16, u32)> = job.history.rounds().collect();
+        self.ensure(had == rounds, "S2", || {
+            format!("{id} had the rounds {had:?}, expected {rounds:?}")
+        });
         let published = self.account(id).published.as_ref().map(Vec::len);
         let visible = if self.writes_dataset(id) {
             published.is_none() && self.has_output(id)

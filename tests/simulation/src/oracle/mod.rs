@@ -10,6 +10,7 @@ mod attempts;
 mod clients;
 mod data;
 mod ends;
+mod rounds;
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use vivat_core::command::{Applied, Command, Event, Rejection, Reply};
 use vivat_core::{State, apply, invariants, snapshot};
 use vivat_shared::attempt::CommittedPart;
-use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{
+    AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
+};
 use vivat_shared::view::JobState;
 
 pub use data::Disks;
@@ -99,6 +102,8 @@ pub struct Oracle {
     /// Attempts that were granted beside another.
     backups: BTreeSet<AttemptId>,
     accepted: BTreeMap<TaskId, AttemptId>,
+    /// Closed rounds, and the blocks of what their closes said.
+    said: BTreeMap<RoundId, Vec<BlockId>>,
     ever_accepted: BTreeSet<TaskId>,
     epochs: BTreeMap<WorkerId, WorkerEpoch>,
     accounts: BTreeMap<JobId, Account>,

@@ -113,9 +113,10 @@ impl World {
         if !matches!(held.phase, Phase::Running { run: current } if current == run) {
             return;
         }
-        let nature = Nature::of(&held.spec);
+        let spec = held.spec.clone();
         let work = held.assignment.work.clone();
-        let reducers = jobs::reducers(&held.spec);
+        let (nature, reducers) = (Nature::of(&spec), jobs::reducers(&spec));
+        self.oracle.check_reads(attempt, &spec, &work);
         if nature.kills(attempt.task) {
             self.ground.note(Fact::TaskPoisoned);
             let return_ms = self.ground.dice.within(200..=1_500);
@@ -150,11 +151,9 @@ impl World {
                 let outcome = self.reduced(at, attempt, output);
                 self.finish(at, attempt, outcome);
             }
-            Work::Close { .. } => {
-                let cause = FailureCause::Internal {
-                    detail: "modelled workers close no rounds".to_owned(),
-                };
-                self.finish(at, attempt, failed(cause));
+            Work::Close { output, .. } => {
+                let outcome = self.closed(at, attempt, &spec, output);
+                self.finish(at, attempt, outcome);
             }
             Work::Commit { parts, .. } => {
                 self.oracle.published(attempt.job(), &parts);
@@ -187,7 +186,7 @@ impl World {
             return;
         };
         let dataset = match &held.assignment.work {
-            Work::Plan { datasets, .. } => datasets.first().copied(),
+            Work::Plan { datasets, previous } => previous.or(datasets.first().copied()),
             Work::Map { .. } | Work::Reduce { .. } | Work::Close { .. } | Work::Commit { .. } => {
                 None
             }

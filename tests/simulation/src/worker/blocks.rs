@@ -1,8 +1,9 @@
 //! What a worker's disk has of datasets: told by pages, deleted by order.
 
-use vivat_shared::attempt::Outcome;
+use vivat_shared::attempt::{ClosedBroadcast, Metric, Metrics, Outcome};
 use vivat_shared::dataset::{ReplicatedBlock, output_block};
 use vivat_shared::ids::{AttemptId, BlockId, DatasetId};
+use vivat_shared::job::JobSpec;
 
 use super::Pending;
 use crate::event::{MachineAt, Request, WorkerTimer};
@@ -75,20 +76,7 @@ impl World {
         let part = jobs::output(partition);
         let blocks = output.map(|output| {
             let id = output_block(output, partition, attempt.number, 0);
-            let mut summary = crate::upload::block(id);
-            summary.bytes = part.bytes;
-            let other = self.ground.dice.index(self.machines.len());
-            let mut workers = Vec::new();
-            for machine in [at, other] {
-                let Some(worker) = self.machines[machine].worker else {
-                    continue;
-                };
-                if self.answers(machine) && !workers.contains(&worker) {
-                    self.machines[machine].blocks.insert(id, summary);
-                    workers.push(worker);
-                }
-            }
-            ReplicatedBlock { summary, workers }
+            self.store_block(at, id, part.bytes)
         });
         Outcome::Reduced {
             output: part,
@@ -96,5 +84,47 @@ impl World {
             counters: jobs::reduce_counters(partition),
             skipped: Vec::new(),
         }
+    }
+
+    /// What a close attempt says; at length into a dataset, after the partitions.
+    pub(super) fn closed(
+        &mut self,
+        at: MachineAt,
+        attempt: AttemptId,
+        spec: &JobSpec,
+        output: DatasetId,
+    ) -> Outcome {
+        let id = attempt.task.round;
+        let broadcast = if jobs::is_stored(spec, id) {
+            let partition = jobs::reducers(spec);
+            let block = output_block(output, partition, attempt.number, 0);
+            ClosedBroadcast::Stored(vec![self.store_block(at, block, 70)])
+        } else {
+            ClosedBroadcast::Inline(jobs::said(id))
+        };
+        let metric = Metric::from(f64::from(id.round));
+        Outcome::Closed {
+            broadcast,
+            metrics: Metrics::from([("round".to_owned(), metric)]),
+            again: jobs::again(spec, id),
+        }
+    }
+
+    /// Writes a block on this machine and another.
+    fn store_block(&mut self, at: MachineAt, id: BlockId, bytes: u64) -> ReplicatedBlock {
+        let mut summary = crate::upload::block(id);
+        summary.bytes = bytes;
+        let other = self.ground.dice.index(self.machines.len());
+        let mut workers = Vec::new();
+        for machine in [at, other] {
+            let Some(worker) = self.machines[machine].worker else {
+                continue;
+            };
+            if self.answers(machine) && !workers.contains(&worker) {
+                self.machines[machine].blocks.insert(id, summary);
+                workers.push(worker);
+            }
+        }
+        ReplicatedBlock { summary, workers }
     }
 }
