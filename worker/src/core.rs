@@ -256,3 +256,54 @@ impl Core {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(slots: u32) -> State {
+        State {
+            held: Held::new(slots),
+            ended: false,
+            tasks_idle: 1,
+            control_idle: 1,
+            asked: None,
+            gathering: false,
+        }
+    }
+
+    #[test]
+    fn change_wakes_nobody_for_whom_there_is_nothing() {
+        assert_eq!(state(1).wake(1), Wake::default());
+    }
+
+    #[test]
+    fn pull_that_was_outgrown_is_told_once() {
+        let mut state = state(1);
+        state.asked = Some(Room {
+            want: 0,
+            control_free: true,
+        });
+        assert!(state.wake(1).outgrown);
+        assert!(!state.wake(1).outgrown);
+    }
+
+    #[test]
+    fn reports_that_wait_for_others_are_sent_when_there_is_nothing_more_to_run() {
+        let mut state = state(1);
+        state.gathering = true;
+        assert!(state.wake(1).gathered);
+        assert!(!state.wake(1).gathered);
+    }
+
+    #[tokio::test]
+    async fn pull_is_given_up_when_room_grows_while_it_waits() {
+        let core = Core::new(1);
+        let asked = core.look(Held::room);
+        let wait = core.outgrown(asked);
+        tokio::pin!(wait);
+        assert!(futures_util::poll!(wait.as_mut()).is_pending());
+        core.change(|held| held.measure(std::time::Duration::from_micros(100)));
+        wait.await;
+    }
+}

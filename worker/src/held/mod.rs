@@ -421,7 +421,7 @@ impl Held {
     }
 
     #[cfg(test)]
-    fn measure(&mut self, took: Duration) {
+    pub(crate) fn measure(&mut self, took: Duration) {
         self.rate.add(took);
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vivat_engine::{CancelFlag, Progress};
-use vivat_shared::attempt::{InputFile, InputOrigin, SplitRange};
+use vivat_shared::attempt::{Broadcast, InputFile, InputOrigin, SplitRange};
 use vivat_shared::ids::{ClusterId, Epoch, WorkerEpoch, WorkerId};
 use vivat_shared::job::{InputFormat, JobSpec, OutputLocation, Policy, Visibility};
 
