@@ -166,9 +166,13 @@ where
 /// A file of three partitions: one that packs well, one that does not, none.
 fn files() -> Vec<Vec<u8>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let write = |name: &str, partitions: u32, pairs: &[(u32, Vec<u8>, Vec<u8>)]| {
+    let lz4 = SegmentCompression::Lz4;
+    let write = |name: &str, how: SegmentCompression, pairs: &[(u32, Vec<u8>, Vec<u8>)]| {
         let path = directory.path().join(name);
-        let mut writer = SegmentWriter::create(&path, partitions).expect("a new file");
+        let partitions = if pairs.len() == 3 { 3 } else { 1 };
+        let mut writer = SegmentWriter::create(&path, partitions)
+            .expect("a new file")
+            .compressed(how);
         for (partition, key, value) in pairs {
             writer.push(*partition, key, value).expect("memory");
         }
@@ -184,9 +188,11 @@ fn files() -> Vec<Vec<u8>> {
         .map(|number| (0, b"key".to_vec(), number.to_be_bytes().to_vec()))
         .collect();
     vec![
-        write("few", 3, &few),
-        write("none", 1, &[]),
-        write("many", 1, &many),
+        write("few", lz4, &few),
+        write("none", lz4, &[]),
+        write("many", lz4, &many),
+        write("zstd", SegmentCompression::Zstd, &many),
+        write("plain", SegmentCompression::None, &few),
     ]
 }
 

@@ -17,6 +17,10 @@ use crate::segment::VALUE_BYTES_MAX;
 /// Bytes before each record: key length and value length.
 const RECORD_HEADER_BYTES: usize = 8;
 
+/// Room behind a full buffer: a record of up to so many bytes never makes it grow,
+/// which would take twice its memory.
+const ROOM_BYTES: usize = 64 * 1024;
+
 /// Gathers records to be sorted.
 pub(super) struct SortBuffer<'t, P: Program> {
     place: Place<'t, P>,
@@ -25,6 +29,8 @@ pub(super) struct SortBuffer<'t, P: Program> {
     items: Vec<Item>,
     data_bytes_max: usize,
     items_max: usize,
+    /// Bytes of the largest record: room is kept for another one.
+    largest_bytes: usize,
     emitted: u64,
     error: Option<EngineError>,
 }
@@ -37,6 +43,7 @@ impl<'t, P: Program> SortBuffer<'t, P> {
             place,
             items_max: (index_bytes / size_of::<Item>()).max(1),
             data_bytes_max,
+            largest_bytes: 0,
             spills,
             data: Vec::new(),
             items: Vec::new(),
@@ -47,6 +54,7 @@ impl<'t, P: Program> SortBuffer<'t, P> {
 
     /// Takes the record that lies behind `at` into the index.
     fn index(&mut self, at: usize, key_end: usize) -> Result<(), EngineError> {
+        let record_bytes = self.data.len() - at;
         let key_at = at + RECORD_HEADER_BYTES;
         let (key_bytes, value_bytes) = (key_end - key_at, self.data.len() - key_end);
         let header = [
@@ -60,11 +68,14 @@ impl<'t, P: Program> SortBuffer<'t, P> {
         // The buffer is spilled at half of what this can tell.
         let at = length("buffer", at, u32::MAX as usize)?;
         self.items.push(Item::new(partition, key, at));
+        self.largest_bytes = self.largest_bytes.max(record_bytes);
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.items.len() >= self.items_max || self.data.len() >= self.data_bytes_max
+        // Of huge records room is kept for one more, unless it is the only one.
+        let huge_bytes = self.largest_bytes.saturating_sub(ROOM_BYTES);
+        self.items.len() >= self.items_max || self.data.len() + huge_bytes >= self.data_bytes_max
     }
 
     #[cold]
@@ -83,7 +94,7 @@ impl<'t, P: Program> SortBuffer<'t, P> {
     fn clear(&mut self) {
         self.items.clear();
         self.data.clear();
-        if self.data.capacity() > self.data_bytes_max.saturating_mul(2) {
+        if self.data.capacity() > self.data_bytes_max.saturating_add(ROOM_BYTES) {
             self.data = Vec::new();
         }
     }
@@ -92,7 +103,8 @@ impl<'t, P: Program> SortBuffer<'t, P> {
     /// nothing, and growing by doubling would cost half the budget.
     #[cold]
     fn reserve(&mut self) {
-        self.data.reserve_exact(self.data_bytes_max);
+        let room_bytes = ROOM_BYTES.min(self.data_bytes_max);
+        self.data.reserve_exact(self.data_bytes_max + room_bytes);
         self.items.reserve_exact(self.items_max);
     }
 }
