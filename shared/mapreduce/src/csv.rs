@@ -140,15 +140,11 @@ impl CsvSlice {
             }
             let opens = at == start || bytes[at - 1] == b',';
             at += 1;
-            while opens {
-                let Some(quote) = memchr(b'"', &bytes[at..]) else {
-                    return Some(Self::unended(start, bytes));
-                };
-                at += quote + 1;
-                if bytes.get(at) != Some(&b'"') {
-                    break;
+            if opens {
+                match quoted_end(bytes, at) {
+                    Some(end) => at = end,
+                    None => return Some(Self::unended(start, bytes)),
                 }
-                at += 1;
             }
         }
     }
@@ -159,6 +155,18 @@ impl CsvSlice {
             end: bytes.len(),
             next: bytes.len(),
         }
+    }
+}
+
+/// The place behind the quote that closes what is open at `at`.
+#[inline]
+fn quoted_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr(b'"', &bytes[at..])? + 1;
+        if bytes.get(at) != Some(&b'"') {
+            return Some(at);
+        }
+        at += 1;
     }
 }
 

@@ -12,7 +12,6 @@ pub(crate) struct Decimal {
 }
 
 impl Decimal {
-    #[expect(clippy::cast_possible_truncation, reason = "a digit is below ten")]
     pub(crate) fn new(mut number: u64) -> Self {
         let mut digits = [b'0'; DIGITS_MAX];
         let mut start = DIGITS_MAX - 1;

@@ -68,7 +68,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     ],
     formats: &[Format::Csv],
     example: "vivat run group-by data/input/game-logs.csv --format csv -p key=POSITION \
-              -p aggregate=count,mean(PTS)",
+              -p 'aggregate=count,mean(PTS)'",
     build,
     oracle: oracle::oracle,
 };

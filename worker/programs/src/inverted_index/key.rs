@@ -123,7 +123,6 @@ impl Posting {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "20 bits are left")]
     pub(super) fn file(self) -> u32 {
         (self.0 >> COUNT_BITS) as u32
     }

@@ -67,7 +67,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     ],
     formats: &[Format::Text],
     example: "vivat run join data/input/links.tsv data/input/pages.tsv \
-              -p left=*links.tsv -p right=*pages.tsv",
+              -p 'left=*links.tsv' -p 'right=*pages.tsv'",
     build,
     oracle: oracle::oracle,
 };
