@@ -7,6 +7,10 @@ use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
 
 /// Longer than the goal for a leader's death and the poll after it.
 const AHEAD: Duration = Duration::from_secs(2);
+/// Attempts shorter than this come and go in batches: the most that may be held
+/// ahead of them bridges no election anyway, and a call for each would cost more
+/// than the attempt.
+const SHORT: Duration = Duration::from_millis(4);
 /// Weight of the newest attempt in the average, as a fraction.
 const NEWEST_WEIGHT: f64 = 0.2;
 
@@ -23,6 +27,12 @@ impl Rate {
             Some(average) => average + NEWEST_WEIGHT * (took - average),
             None => took,
         });
+    }
+
+    /// Whether attempts are so short that batches of them count.
+    pub(super) fn is_short(&self) -> bool {
+        self.average_s
+            .is_some_and(|average| average < SHORT.as_secs_f64())
     }
 
     /// Attempts to hold for each slot beyond the one that runs.
