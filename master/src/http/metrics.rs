@@ -161,21 +161,13 @@ impl Metrics {
                 "Granted attempts taken away",
                 &self.attempts_revoked,
             ),
-            (
-                "grants_refused",
-                "Grants refused by apply",
-                &self.grants_refused,
-            ),
+            ("grants_refused", "Grants refused", &self.grants_refused),
             (
                 "attempts_taken_back",
                 "Attempts asked back",
                 &self.taken_back,
             ),
-            (
-                "backups",
-                "Second attempts proposed for stragglers",
-                &self.backups,
-            ),
+            ("backups", "Backups proposed", &self.backups),
             ("workers_expired", "Workers expired", &self.workers_expired),
             ("elections", "Terms seen to begin", &self.elections),
             (

@@ -62,10 +62,8 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// Keeps what a round came to; of one that alone is too large, its last tasks.
-    pub(crate) fn keep(&mut self, round: RoundId, mut spans: Vec<Span>) {
-        let beyond = spans.len().saturating_sub(TIMELINE_ROWS_MAX as usize);
-        spans.drain(..beyond);
+    /// Keeps what a round came to. One that alone is too large is not kept.
+    pub(crate) fn keep(&mut self, round: RoundId, spans: Vec<Span>) {
         self.rows += count(&spans);
         self.rounds.push_back(Arc::new(RoundRows { round, spans }));
         while self.rows > TIMELINE_ROWS_MAX

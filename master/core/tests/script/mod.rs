@@ -339,17 +339,7 @@ impl Runner {
                 let grants = vivat_core::schedule(state, &self.liveness(words), self.age_ms, limit);
                 render::grants(&grants)
             }
-            "backups" => {
-                let seen = self.liveness(words);
-                render::grants(&vivat_core::backups(state, &seen, self.age_ms))
-            }
-            "timeline" => {
-                let from = words.option("from", 0);
-                let limit = words.option("limit", 100);
-                let page = vivat_core::view::timeline(state, words.parse(1), from, limit);
-                page.map_or_else(String::new, |(spans, more)| render::spans(&spans, more))
-            }
-            "scores" => render::scores(state),
+            "backups" | "timeline" | "scores" => self.history(words),
             "duties" => render::duties(&vivat_core::duties::due(state, self.age_ms)),
             "reconcile" => {
                 let held: Vec<AttemptId> = words.positional[2..]
@@ -377,6 +367,24 @@ impl Runner {
         } else {
             format!("{text}\n")
         })
+    }
+
+    /// What comes of the times that the log has.
+    fn history(&self, words: &Words<'_>) -> String {
+        let state = &self.state;
+        match words.at(0) {
+            "backups" => {
+                let seen = self.liveness(words);
+                render::grants(&vivat_core::backups(state, &seen, self.age_ms))
+            }
+            "timeline" => {
+                let from = words.option("from", 0);
+                let limit = words.option("limit", 100);
+                let page = vivat_core::view::timeline(state, words.parse(1), from, limit);
+                page.map_or_else(String::new, |(spans, more)| render::spans(&spans, more))
+            }
+            _ => render::scores(state),
+        }
     }
 
     /// `worker-1=2` wants two; `worker-1=2c` has its control slot free, too;

@@ -4,9 +4,12 @@
 use vivat_shared::ids::{AttemptId, JobId, TaskKind, WorkerEpoch};
 use vivat_shared::timeline::AttemptEnd;
 
-use crate::limits::MISHAPS_MAX;
+use crate::limits::{MISHAPS_MAX, TIMELINE_ROWS_MAX};
 use crate::state::State;
 use crate::state::timeline::{Span, ended_spans};
+
+/// Rows of one round at most.
+const ROWS_MAX: usize = TIMELINE_ROWS_MAX as usize;
 
 /// Notes an attempt that came to nothing. It is granted yet.
 pub(in crate::apply) fn note_mishap(
@@ -49,7 +52,9 @@ pub(in crate::apply) fn keep_rows(state: &mut State, job: JobId) {
         return;
     };
     let round = active.round().id;
-    let spans: Vec<Span> = ended_spans(active).collect();
+    // Of a round that alone is too large, the last tasks.
+    let beyond = ended_spans(active).count().saturating_sub(ROWS_MAX);
+    let spans: Vec<Span> = ended_spans(active).skip(beyond).collect();
     active.mishaps.clear();
     state.timeline.keep(round, spans);
 }
