@@ -3,11 +3,9 @@
 //! A worker chooses for the segments that it writes; a block's header says what
 //! was done, so readers take all kinds, mixed, without being told.
 //!
-//! Measured on one thread with blocks of 64 KiB, as a share of the time that a map
-//! takes which sorts lines of words: `lz4` a sixth, `zstd` (level 1) a third for
-//! two thirds of its bytes, `none` nothing. `zstd` pays where the network between
-//! workers is slower than about 1 Gbit/s a slot, `none` where segments never leave
-//! the machine and its disk is memory.
+//! What pays depends on the network and the disks: `zstd` where the wire between
+//! workers is the bottleneck, `none` where segments never leave the machine and
+//! its disk is memory.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,10 +22,10 @@ use super::block::{BlockKind, PACKED_RATIO_MAX};
 pub enum SegmentCompression {
     /// Not at all.
     None,
-    /// LZ4: fast, a half to a third of text.
+    /// LZ4: fast.
     #[default]
     Lz4,
-    /// Zstandard at its first level: smaller, and slower by half.
+    /// Zstandard at its first level: smaller, and slower.
     Zstd,
 }
 
