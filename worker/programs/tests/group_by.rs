@@ -56,8 +56,8 @@ fn missing_values_and_divisions_by_zero_are_counted_nowhere() {
         A,3,2,8.5,2.5,7\n\"B,\"\"x\"\"\",1,0,,,\n";
     assert_eq!(text_of(&inputs, &parameters), expected);
     let json = [&parameters[..], &[("output", "json")]].concat();
-    let expected = "{\"team\":\"A\",\"count\":3,\"count_points\":2,\"mean_points\":8.5,\"each\":2.5,\
-        \"min_points\":7}\n{\"team\":\"B,\\\"x\\\"\",\"count\":1,\"count_points\":0,\
+    let expected = "{\"team\":\"A\",\"count\":3,\"count_points\":2,\"mean_points\":8.5,\
+        \"each\":2.5,\"min_points\":7}\n{\"team\":\"B,\\\"x\\\"\",\"count\":1,\"count_points\":0,\
         \"mean_points\":null,\"each\":null,\"min_points\":null}\n";
     assert_eq!(text_of(&inputs, &json), expected);
 }

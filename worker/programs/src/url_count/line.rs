@@ -126,7 +126,11 @@ fn quote_end(text: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const COMBINED: &[u8] = br#"10.0.0.7 - anna b [21/Nov/2026:16:48:21 +0000] "GET /a\"b?x=[1] HTTP/1.1" 200 512 "https://example.org/" "Mozilla/5.0 (\"x\")""#;
+    const COMBINED: &[u8] = concat!(
+        r#"10.0.0.7 - anna b [21/Nov/2026:16:48:21 +0000] "GET /a\"b?x=[1] HTTP/1.1" "#,
+        r#"200 512 "https://example.org/" "Mozilla/5.0 (\"x\")""#
+    )
+    .as_bytes();
 
     fn fields(line: &[u8]) -> Option<Vec<String>> {
         let line = LogLine::parse(line)?;
