@@ -52,7 +52,7 @@ fn read(file: &File, data: &mut [u8], from: usize) -> io::Result<[Vec<Entry>; TH
 }
 
 /// Between the first and the last printable byte.
-const MIDDLE: u8 = b' ' + (b'~' - b' ' + 1) / 2;
+const MIDDLE: u8 = b' ' + (b'~' - b' ').div_ceil(2);
 
 fn write(task: &Task, data: &[u8], entries: [[Vec<Entry>; THREADS]; THREADS]) -> io::Result<()> {
     let [[low_left, high_left], [low_right, high_right]] = entries;
@@ -83,7 +83,6 @@ fn write(task: &Task, data: &[u8], entries: [[Vec<Entry>; THREADS]; THREADS]) ->
 }
 
 /// The record's number: what is below the key.
-#[expect(clippy::cast_possible_truncation, reason = "six bytes remain")]
 fn number(entry: Entry) -> usize {
     (entry & ((1 << (8 * (16 - KEY_BYTES))) - 1)) as usize
 }

@@ -166,6 +166,7 @@ mod tests {
             reachable: true,
             last_log_index: 0,
             applied_index: 0,
+            purged_index: 0,
             hash_index: 0,
             state_hash: String::new(),
             hash_points: points.iter().copied().collect(),

@@ -29,6 +29,6 @@ pub use config::{
 pub use dir::DirError;
 pub use remote::display_url;
 pub use sink::objects::{ObjectResult, ReadError};
-pub use vivat_engine::SegmentCompression;
 pub use source::{UrlFile, UrlReader, list_inputs};
+pub use vivat_engine::SegmentCompression;
 pub use worker::{StartError, Worker, WorkerHandle};

@@ -9,8 +9,11 @@ mod tasks;
 use crate::harness::{Cluster, Shape, describe};
 use crate::options::Options;
 
+/// A row's name, and what measures it.
+type Row = (&'static str, fn(&Options));
+
 /// All by name.
-const ROWS: [(&str, fn(&Options)); 4] = [
+const ROWS: [Row; 4] = [
     ("tasks", tasks::run),
     ("one-record", one_record::run),
     ("embedded", embedded::run),

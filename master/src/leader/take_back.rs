@@ -204,7 +204,7 @@ mod tests {
     fn the_only_one_that_waits_behind_a_running_attempt_is_taken() {
         let idle = idle(1);
         let one = holder(1, 1);
-        assert!(choose(&idle, &[one.clone()], |_, _| true).is_empty());
+        assert!(choose(&idle, std::slice::from_ref(&one), |_, _| true).is_empty());
         let busy = Holder {
             is_busy: true,
             ..one

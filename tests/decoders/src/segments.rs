@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use vivat_engine::SegmentCompression;
 use vivat_engine::segment::{SegmentFile, SegmentReader, SegmentWriter, verify};
 use vivat_mapreduce::{Key, Value};
 

@@ -270,7 +270,7 @@ pub enum UploadTimer {
 /// What happens.
 #[derive(Debug, Clone)]
 pub enum Event {
-    Message(Message),
+    Message(Box<Message>),
     /// Of one opening of leadership on a master.
     Leader {
         master: MasterAt,

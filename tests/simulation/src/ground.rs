@@ -99,10 +99,10 @@ impl Ground {
         if self.dice.chance(weather.doubling) {
             self.note(Fact::MessageDoubled);
             let delay_ms = self.transit_ms();
-            self.after(delay_ms, Event::Message(message.clone()));
+            self.after(delay_ms, Event::Message(Box::new(message.clone())));
         }
         let delay_ms = self.transit_ms();
-        self.after(delay_ms, Event::Message(message));
+        self.after(delay_ms, Event::Message(Box::new(message)));
     }
 
     fn transit_ms(&mut self) -> u64 {

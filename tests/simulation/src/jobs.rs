@@ -206,10 +206,10 @@ pub fn speaker(spec: &JobSpec, id: RoundId) -> Option<RoundId> {
         let step = spec.steps.get(usize::from(step));
         step.is_some_and(|step| step.closes)
     };
-    let before = rounds(spec)
+    let mut before = rounds(spec)
         .into_iter()
         .filter(|round| *round < (id.step, id.round) && closes(round.0));
-    let (step, round) = before.last()?;
+    let (step, round) = before.next_back()?;
     let job = id.job;
     Some(RoundId { job, step, round })
 }

@@ -149,7 +149,7 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Message(message) => self.on_message(message),
+            Event::Message(message) => self.on_message(*message),
             Event::Leader {
                 master,
                 opening,
@@ -190,7 +190,8 @@ impl World {
             } => None,
         };
         if let Some(wait_ms) = wait_ms {
-            self.ground.after(wait_ms, Event::Message(message));
+            self.ground
+                .after(wait_ms, Event::Message(Box::new(message)));
             return;
         }
         self.ground.say(|| format!("{message:?}"));

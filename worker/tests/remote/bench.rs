@@ -2,7 +2,9 @@
 
 use tempfile::TempDir;
 use vivat_proto::v1;
-use vivat_shared::attempt::{Assignment, CommittedPart, InputFile, Outcome, PlanChunk, Work};
+use vivat_shared::attempt::{
+    Assignment, Broadcast, CommittedPart, InputFile, Outcome, PlanChunk, Work,
+};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::{InputPattern, JobSpec, OutputLocation, Visibility};

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use object_store::ObjectStoreExt;
-use vivat_shared::attempt::{Assignment, Outcome, Work, counters};
+use vivat_shared::attempt::{Assignment, Broadcast, Outcome, Work, counters};
 use vivat_shared::cause::FailureCause;
 use vivat_worker::ObjectResult;
 

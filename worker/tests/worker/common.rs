@@ -1,10 +1,9 @@
 //! What the tests of a worker need around it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use vivat_shared::attempt::{Assignment, InputFile, InputOrigin, SplitRange, Work};
+use vivat_shared::attempt::{Assignment, Broadcast, InputFile, InputOrigin, SplitRange, Work};
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::{
     InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepSpec, Visibility,

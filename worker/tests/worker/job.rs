@@ -1,7 +1,7 @@
 //! A whole job over two workers, from its plan to its output.
 
 use vivat_proto::v1;
-use vivat_shared::attempt::{Assignment, CommittedPart, Outcome, Work};
+use vivat_shared::attempt::{Assignment, Broadcast, CommittedPart, Outcome, Work};
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::JobSpec;
 

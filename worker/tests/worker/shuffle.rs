@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vivat_proto::v1;
 use vivat_proto::v1::segment_service_client::SegmentServiceClient;
-use vivat_shared::attempt::{Assignment, Outcome, Work};
+use vivat_shared::attempt::{Assignment, Broadcast, Outcome, Work};
 use vivat_shared::job::JobSpec;
 use vivat_worker::WorkerHandle;
 

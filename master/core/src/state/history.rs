@@ -100,6 +100,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_types, reason = "a metric is made of one")]
     fn push(history: &mut History, round: u32, names: std::ops::Range<usize>) {
         let id = RoundId {
             job: JobId(1),

@@ -10,6 +10,7 @@
 #[path = "../script/build.rs"]
 mod build;
 mod data;
+mod outcomes;
 mod world;
 
 use std::collections::BTreeSet;

@@ -8,16 +8,15 @@ use vivat_core::command::{
 };
 use vivat_core::state::Job;
 use vivat_core::{LivenessView, State, WorkerLiveness, apply, duties, invariants, snapshot};
-use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, Work};
+use vivat_shared::attempt::{FetchFailure, Work};
 use vivat_shared::ids::{
     AttemptId, ClusterId, Epoch, JobId, NodeId, RoundId, Seat, SegmentId, TaskId, TaskKind,
     WorkerEpoch, WorkerId,
 };
-use vivat_shared::plan::checksum;
-use vivat_shared::size_code::SizeCode;
 use vivat_shared::view::JobState;
 
 use crate::build;
+use crate::outcomes::segments;
 
 /// Worker processes that there are: more than hold the jobs' paths.
 const UIDS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
@@ -149,7 +148,7 @@ impl World {
         });
     }
 
-    fn live(&self) -> Vec<(AttemptId, WorkerEpoch)> {
+    pub fn live(&self) -> Vec<(AttemptId, WorkerEpoch)> {
         let workers = self.first.workers();
         workers
             .flat_map(|worker| {
@@ -160,7 +159,7 @@ impl World {
     }
 
     /// A live attempt mostly, else one of the past.
-    fn some_attempt(&self, dice: [u16; 4]) -> Option<(AttemptId, WorkerEpoch)> {
+    pub fn some_attempt(&self, dice: [u16; 4]) -> Option<(AttemptId, WorkerEpoch)> {
         let live = self.live();
         let past = dice[1].is_multiple_of(8) || live.is_empty();
         let from = if past { &self.history } else { &live };
@@ -382,79 +381,6 @@ impl World {
         }
     }
 
-    fn finish_something(&mut self, dice: [u16; 4], well: bool) {
-        let Some((attempt, worker)) = self.some_attempt(dice) else {
-            return;
-        };
-        let live = self.live().contains(&(attempt, worker));
-        let outcome = match dice[2] % 4 {
-            _ if well => self.success(attempt, worker, dice[3] % 5),
-            0 => build::failed("program"),
-            1 => build::failed("not-found"),
-            2 => Outcome::HandedBack,
-            _ => Outcome::Killed,
-        };
-        let report = Command::FinishAttempt {
-            attempt,
-            worker,
-            outcome,
-        };
-        // A report that is repeated is taken once (S2), a stale one never (S4).
-        let replies = self.propose(vec![report.clone(), report]).replies;
-        let taken = replies
-            .iter()
-            .filter(|reply| **reply == Reply::Done)
-            .count();
-        assert_eq!(taken, usize::from(live), "{replies:?}");
-        if live {
-            self.note_rounds(attempt);
-        }
-    }
-
-    /// The outcome of an attempt that did what it should; sends a plan's chunks.
-    fn success(&mut self, attempt: AttemptId, worker: WorkerEpoch, size: u16) -> Outcome {
-        match attempt.task.kind {
-            TaskKind::Plan => self.send_plan(attempt, worker, size),
-            TaskKind::Map => {
-                let spec = vivat_core::job_spec(&self.first, attempt.job());
-                let reducers = spec.map_or(1, |spec| spec.steps[0].reducers);
-                Outcome::Mapped {
-                    segments: segments(attempt, reducers),
-                    counters: build::counters(1),
-                    skipped: Vec::new(),
-                }
-            }
-            TaskKind::Reduce => self.reduced(attempt, worker, size),
-            TaskKind::Close => self.closed(attempt, worker, size),
-            TaskKind::Commit => Outcome::Committed,
-        }
-    }
-
-    fn send_plan(&mut self, attempt: AttemptId, worker: WorkerEpoch, chunks: u16) -> Outcome {
-        let chunks = self.plan_chunks(attempt.job(), chunks);
-        let mut crc32c = 0;
-        for (chunk, content) in (0..).zip(&chunks) {
-            checksum(&mut crc32c, content);
-            let append = Command::AppendPlan {
-                attempt,
-                worker,
-                chunk,
-                content: content.clone(),
-            };
-            self.propose(vec![append.clone(), append]);
-        }
-        let count = |len: fn(&PlanChunk) -> usize| {
-            u32::try_from(chunks.iter().map(len).sum::<usize>()).unwrap()
-        };
-        Outcome::Planned {
-            chunks: count(|_| 1),
-            files: count(|chunk| chunk.files.len()),
-            splits: count(|chunk| chunk.splits.len()),
-            crc32c,
-            replaces: None,
-        }
-    }
-
     fn report_fetch_failure(&mut self, dice: [u16; 4]) {
         let reduces: Vec<_> = self
             .live()
@@ -628,11 +554,4 @@ fn won_instead(event: &Event, loser: AttemptId) -> bool {
 
 pub fn pick<T>(from: &[T], dice: u16) -> Option<&T> {
     from.get(usize::from(dice).checked_rem(from.len())?)
-}
-
-/// What a map attempt wrote: known by its id, so that it can be told again.
-fn segments(attempt: AttemptId, reducers: u32) -> Vec<SizeCode> {
-    (0..reducers)
-        .map(|partition| SizeCode::of(u64::from(attempt.task.index + partition) * 7))
-        .collect()
 }

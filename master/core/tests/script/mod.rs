@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use vivat_core::command::{Command, Grant, HeldSegments, LeaderRecord, Proposal};
 use vivat_core::{AttemptLiveness, LivenessView, State, WorkerLiveness};
-use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, counters};
+use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, SkippedRecord, counters};
 use vivat_shared::ids::{
     AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId, WorkerEpoch, WorkerId,
 };
@@ -94,7 +94,7 @@ fn mapped(words: &Words<'_>) -> Outcome {
     Outcome::Mapped {
         segments: sizes(words.at(3)),
         counters,
-        skipped: (0..skipped).map(build::skipped).collect(),
+        skipped: (0..skipped).map(record_skipped).collect(),
     }
 }
 
@@ -431,5 +431,15 @@ impl Runner {
                 .collect(),
             since_age_ms: words.option("watched", 0),
         }
+    }
+}
+
+/// A record that was skipped.
+fn record_skipped(offset: u64) -> SkippedRecord {
+    SkippedRecord {
+        display: "in".to_owned(),
+        offset,
+        bytes: b"bad".to_vec(),
+        problem: "not a number".to_owned(),
     }
 }

@@ -17,6 +17,12 @@ impl Draw {
         self.0 ^= self.0 << 17;
         self.0
     }
+
+    /// One of so many bytes from `first` on.
+    fn letter(&mut self, first: u8, count: u8) -> u8 {
+        let [.., draw, _, _] = self.next().to_le_bytes();
+        first + draw % count
+    }
 }
 
 /// Words of a vocabulary of 50,000, frequent ones very frequent, in lines.
@@ -26,10 +32,10 @@ pub fn words(bytes: usize) -> Vec<u8> {
     let mut in_line = 0;
     while text.len() < bytes {
         let uniform = (draw.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        let rank = (50_000_f64.powf(uniform)) as u64;
+        let rank = rank(uniform);
         let mut word = Draw::new(rank);
         let letters = 2 + word.next() % 8;
-        text.extend((0..letters).map(|_| b'a' + (word.next() >> 20) as u8 % 26));
+        text.extend((0..letters).map(|_| word.letter(b'a', 26)));
         in_line += 1;
         text.push(if in_line % 11 == 0 { b'\n' } else { b' ' });
     }
@@ -42,7 +48,7 @@ pub fn lines(bytes: usize, line_bytes: usize) -> Vec<u8> {
     let mut draw = Draw::new(2);
     let mut text = Vec::with_capacity(bytes + line_bytes);
     while text.len() < bytes {
-        text.extend((1..line_bytes).map(|_| b' ' + (draw.next() >> 17) as u8 % 94));
+        text.extend((1..line_bytes).map(|_| draw.letter(b' ', 94)));
         text.push(b'\n');
     }
     text
@@ -88,4 +94,13 @@ pub fn sort_in_memory(text: &[u8]) {
 
 pub fn lines_in_memory(text: &[u8]) {
     black_box(memchr::memchr_iter(b'\n', text).count());
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "1 to 50,000"
+)]
+fn rank(uniform: f64) -> u64 {
+    50_000_f64.powf(uniform) as u64
 }
