@@ -102,9 +102,11 @@ pub fn assert_ended_after(view: &JobView, fault_at: jiff::Timestamp) {
 pub fn assert_accounted(view: &JobView) {
     let of = |field| view.attempts(field);
     let tasks = 2 + view.map("total") + view.reduce("total");
-    assert_eq!(
-        of("succeeded"),
-        tasks + of("reruns_of_completed"),
+    let wanted = tasks + of("reruns_of_completed");
+    // The end of a job stops what ran again for nobody any more.
+    let stopped = wanted.checked_sub(of("succeeded"));
+    assert!(
+        stopped.is_some_and(|stopped| stopped <= of("killed") + of("lost")),
         "{}",
         view.0
     );

@@ -420,10 +420,15 @@ fn give_up(
 /// could never be granted again (L1).
 fn take_back(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch) {
     let idle = give_up(context, attempt, worker, None);
-    if let Some(job) = context.state.job_mut(attempt.job()) {
-        job.counts.started -= 1;
-    }
     let AttemptId { task, number } = attempt;
+    if let Some(job) = context.state.job_mut(attempt.job()) {
+        let table = job.active().and_then(|active| active.table(task));
+        // While a backup of it is left, the rerun goes on.
+        let rerun = idle && table.is_some_and(|table| table.was_completed(task.index));
+        job.counts.started -= 1;
+        let reruns = &mut job.counts.reruns_of_completed;
+        *reruns = reruns.saturating_sub(u64::from(rerun));
+    }
     if number == u16::MAX {
         let failure = JobFailure {
             cause: contradiction("handed back until the numbers of its attempts were used up"),
