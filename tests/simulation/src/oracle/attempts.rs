@@ -124,6 +124,8 @@ impl Oracle {
             });
             return;
         };
+        // Of a rerun that has a backup one is left.
+        let rerun = self.ever_accepted.contains(&task) && !self.live.contains_key(&task);
         let account = self.account(attempt.job());
         match outcome {
             Outcome::Failed(_) => {
@@ -134,6 +136,7 @@ impl Oracle {
             Outcome::HandedBack => {
                 // It never began.
                 account.granted -= 1;
+                account.reruns -= u64::from(rerun);
                 ground.note(Fact::AttemptHandedBack);
             }
             Outcome::Planned { .. }
