@@ -7,6 +7,9 @@
 //! and values are slices, no allocation: a [`Record`] is a slice of the read
 //! buffer, a [`Key`] that is bytes already is looked up as it stands.
 //!
+//! [`guide`] goes through all of it by examples that run; [`Rehearsal`] tries a program
+//! in a test of its author's.
+//!
 //! This crate knows neither files nor the network. It says what a program may
 //! rely on; `vivat-engine` keeps the promise.
 //!
@@ -70,26 +73,40 @@
 //! }
 //! ```
 
+mod attempt;
 mod close;
 mod context;
 mod counter;
 mod csv;
+pub mod guide;
 mod key;
 mod output;
 mod partition;
 mod program;
 mod ranges;
 mod record;
+mod rehearsal;
 mod value;
 
+pub use attempt::{Attempt, Host, NO_HOST, StopSignal};
 pub use close::{CloseContext, Closed, Part, PartSource, Parts};
 pub use context::{MapContext, NO_SIDE_FILES, ReduceContext, SideFiles};
 pub use counter::{Counter, CounterError, CounterSet};
 pub use csv::{BYTE_ORDER_MARK, CsvFields, CsvHeader, CsvRow, CsvScanner, CsvSlice};
-pub use key::{Component, DecodeError, Key};
+pub use key::{Component, DecodeError, Key, TextKey};
 pub use output::Output;
 pub use partition::{EncodedKey, partition_of};
 pub use program::{Combiner, Emit, EmitValue, Mapper, Program, ProgramError, Reducer, Values};
 pub use ranges::Ranges;
 pub use record::{Block, Framing, Record, Records};
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use value::Value;
+
+/// All that the author of a program writes down, for `use vivat_mapreduce::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        Block, CloseContext, Closed, Combiner, Counter, CsvFields, CsvHeader, CsvRow, Emit,
+        EmitValue, EncodedKey, Key, MapContext, Mapper, Output, Parts, Program, ProgramError,
+        Record, ReduceContext, Reducer, Value, Values,
+    };
+}

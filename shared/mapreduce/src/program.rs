@@ -6,10 +6,12 @@
 //! depends on memory: so a combiner must be associative, exactly. A sum of
 //! integers is; a sum of floats is not, and wants a reducer alone.
 
+use std::ops::Range;
+
 use crate::close::{CloseContext, Closed, Parts};
 use crate::context::{MapContext, ReduceContext};
 use crate::counter::CounterError;
-use crate::key::Key;
+use crate::key::{Key, TextKey};
 use crate::output::Output;
 use crate::partition::EncodedKey;
 use crate::record::{Block, Record};
@@ -23,6 +25,9 @@ pub struct ProgramError {
     pub detail: String,
     /// Where in the file, when one record is to blame.
     pub offset: Option<u64>,
+    /// The command that is not there, when that is what is wrong: no other attempt
+    /// finds it.
+    pub missing_command: Option<String>,
 }
 
 impl ProgramError {
@@ -31,6 +36,7 @@ impl ProgramError {
         Self {
             detail: detail.into(),
             offset: None,
+            missing_command: None,
         }
     }
 
@@ -39,6 +45,16 @@ impl ProgramError {
         Self {
             detail: detail.into(),
             offset: Some(offset),
+            missing_command: None,
+        }
+    }
+
+    /// A command that cannot be started, because it is not there.
+    pub fn no_command(command: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            offset: None,
+            missing_command: Some(command.into()),
         }
     }
 
@@ -89,6 +105,10 @@ pub trait Program: Send + Sync + 'static {
 
     /// What is done to records between map and shuffle.
     const COMBINER: Combiner = Combiner::None;
+
+    /// Whether [`Program::close`] is there. A step that is to have rounds is refused,
+    /// where it is typed, when its program does not say so.
+    const CLOSES: bool = false;
 
     /// Starts a map task.
     ///
@@ -231,6 +251,26 @@ pub trait Mapper<K: Key, V: Value> {
 pub trait Emit<K: Key, V: Value> {
     /// Emits one record.
     fn emit(&mut self, key: K::View<'_>, value: V::View<'_>);
+
+    /// Whether emitting is of no use any more, for programs whose output may be
+    /// without end. Nothing is said by false.
+    fn has_failed(&self) -> bool {
+        false
+    }
+
+    /// The same for a key that is a slice of a text: looking at what stands behind a
+    /// short one is faster than asking how short it is.
+    ///
+    /// # Panics
+    ///
+    /// When the text is shorter than the slice.
+    #[inline]
+    fn emit_slice(&mut self, text: &[u8], slice: Range<usize>, value: V::View<'_>)
+    where
+        K: TextKey,
+    {
+        self.emit(K::of_text(&text[slice]), value);
+    }
 }
 
 /// Takes what a combiner emits for one key.
