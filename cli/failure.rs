@@ -198,6 +198,7 @@ pub fn cause_code(cause: &FailureCause) -> (&'static str, u8) {
         FailureCause::InvalidInput { .. } => ("invalid-input", exit::FAILED),
         FailureCause::PlanTooLarge { .. } => ("plan-too-large", exit::FAILED),
         FailureCause::ProgramNotFound { .. } => ("program-not-found", exit::NOT_FOUND),
+        FailureCause::CommandNotFound { .. } => ("command-not-found", exit::NOT_FOUND),
         FailureCause::InvalidParameter { .. } => ("invalid-parameter", exit::USAGE),
         FailureCause::OutputExists { .. } => ("output-exists", exit::CONFLICT),
         FailureCause::OutputUnwritable { .. } => ("output-unwritable", exit::FAILED),
@@ -281,6 +282,12 @@ fn refusal(kind: &Kind, message: String) -> Failure {
         .hint("`vivat job list` shows the jobs; finished ones are forgotten after a time"),
         Kind::UnknownWorker(_) => Failure::new("worker-not-found", exit::NOT_FOUND, message)
             .hint("`vivat node list` shows the workers"),
+        Kind::NotRetryable(not) => Failure::new(
+            "not-retryable",
+            exit::CONFLICT,
+            format!("{} cannot be retried: {}", JobId(not.job), not.problem),
+        )
+        .hint("only jobs that failed or were cancelled are retried"),
         Kind::TooLate(late) => Failure::new(
             "too-late",
             exit::CONFLICT,
@@ -378,6 +385,7 @@ fn data_refusal(kind: &Kind, message: String) -> Failure {
         | Kind::KeyConflict(_)
         | Kind::UnknownJob(_)
         | Kind::TooLate(_)
+        | Kind::NotRetryable(_)
         | Kind::JobEnded(_)
         | Kind::InvalidSpec(_)
         | Kind::Limit(_)

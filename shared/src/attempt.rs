@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::cause::{FailureCause, InputRange};
 use crate::dataset::{LocatedBlock, ReplicatedBlock};
 use crate::ids::{AttemptId, DatasetId, SegmentId, WorkerEpoch};
+use crate::logs::AttemptLog;
+use crate::notify::{JobEvent, Notify};
 use crate::size_code::SizeCode;
 
 /// A file that the plan found.
@@ -21,6 +23,11 @@ pub struct InputFile {
     pub bytes: u64,
     /// What it was when it was planned.
     pub origin: InputOrigin,
+    /// The header line of a CSV file that is cut into several splits and that a
+    /// split's reader does not find at the file's own beginning: files of datasets
+    /// and at URLs. Without the line's end; at most
+    /// [`crate::limits::CSV_HEADER_BYTES_MAX`]; empty when it is not needed.
+    pub header: Vec<u8>,
 }
 
 /// Where a file's bytes are, and what tells that they are still the same.
@@ -152,6 +159,13 @@ pub enum Work {
         blocks: Vec<Vec<LocatedBlock>>,
         /// What the plan found at the output, to be replaced under `overwrite`.
         replaces: Option<OutputIdentity>,
+    },
+    /// Tell somebody that the job ended.
+    Notify {
+        /// Whom.
+        notify: Notify,
+        /// Of what.
+        event: JobEvent,
     },
 }
 
@@ -325,6 +339,8 @@ pub enum Outcome {
         /// Some of the records that were skipped, at most
         /// [`crate::limits::SKIPPED_RECORDS_MAX`]; a counter has how many.
         skipped: Vec<SkippedRecord>,
+        /// What it wrote to its standard error, if anything.
+        log: Option<AttemptLog>,
     },
     /// The part is written.
     Reduced {
@@ -337,6 +353,8 @@ pub enum Outcome {
         counters: Counters,
         /// Like those of a map.
         skipped: Vec<SkippedRecord>,
+        /// What it wrote to its standard error, if anything.
+        log: Option<AttemptLog>,
     },
     /// The round is judged.
     Closed {
@@ -349,6 +367,8 @@ pub enum Outcome {
     },
     /// The output is visible.
     Committed,
+    /// Somebody was told.
+    Notified,
     /// The attempt failed: costs a retry.
     Failed(AttemptFailure),
     /// Stopped while it ran: nothing came of it.
@@ -367,7 +387,8 @@ impl Outcome {
             | Self::Mapped { .. }
             | Self::Reduced { .. }
             | Self::Closed { .. }
-            | Self::Committed => true,
+            | Self::Committed
+            | Self::Notified => true,
             Self::Failed(_) | Self::Killed | Self::HandedBack => false,
         }
     }
@@ -382,6 +403,8 @@ pub struct AttemptFailure {
     pub input: Option<InputRange>,
     /// The end of its output, at most [`crate::limits::OUTPUT_TAIL_BYTES_MAX`].
     pub output_tail: String,
+    /// All of its output, if it could be stored.
+    pub log: Option<AttemptLog>,
 }
 
 /// A reducer's word that a segment cannot be had.

@@ -148,6 +148,14 @@ pub enum FailureCause {
         /// Who did not answer, and how often it was asked.
         detail: String,
     },
+    /// A command that the program runs is not there.
+    #[error("command not found: {}: {detail}", shown(.command))]
+    CommandNotFound {
+        /// As the user wrote it.
+        command: String,
+        /// Where it was looked for.
+        detail: String,
+    },
 }
 
 impl FailureCause {
@@ -166,6 +174,7 @@ impl FailureCause {
             | Self::OutputExists { .. }
             | Self::LostTooOften { .. }
             | Self::JobTimeout { .. }
+            | Self::CommandNotFound { .. }
             | Self::TooManySkipped { .. } => true,
             Self::OutputUnwritable { .. }
             | Self::Program { .. }
@@ -209,6 +218,9 @@ impl FailureCause {
             }
             Self::TooManySkipped { .. } => {
                 "mend the records that `vivat job show` lists, or raise --skip-bad-records"
+            }
+            Self::CommandNotFound { .. } => {
+                "install it on every worker, or bring it along as a side file that may be executed"
             }
             Self::InputUnreachable { .. } => {
                 "check that the workers reach whoever has the input, then submit again"

@@ -169,6 +169,8 @@ pub enum TaskKind {
     Close,
     /// Makes the job's output visible as a whole.
     Commit,
+    /// Tells somebody that the job ended; its index is which of the job's ends.
+    Notify,
 }
 
 impl TaskKind {
@@ -177,7 +179,7 @@ impl TaskKind {
     #[must_use]
     pub fn is_control(self) -> bool {
         match self {
-            Self::Plan | Self::Close | Self::Commit => true,
+            Self::Plan | Self::Close | Self::Commit | Self::Notify => true,
             Self::Map | Self::Reduce => false,
         }
     }
@@ -191,6 +193,7 @@ impl TaskKind {
             Self::Reduce => "reduce",
             Self::Close => "close",
             Self::Commit => "commit",
+            Self::Notify => "notify",
         }
     }
 }
@@ -225,7 +228,7 @@ pub struct TaskId {
     pub round: RoundId,
     /// What it does.
     pub kind: TaskKind,
-    /// Split or partition number, from 0; 0 for control tasks.
+    /// Split or partition number, from 0; 0 for control tasks of a round.
     pub index: u32,
 }
 
@@ -283,6 +286,7 @@ fn parse_attempt(text: &str) -> Option<AttemptId> {
         TaskKind::Reduce,
         TaskKind::Close,
         TaskKind::Commit,
+        TaskKind::Notify,
     ]
     .into_iter()
     .find(|kind| kind.word() == word)?;

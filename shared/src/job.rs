@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset;
 use crate::ids::{JobId, ParseIdError};
 use crate::limits;
+use crate::notify::Notify;
 
 /// Default number of partitions.
 pub const REDUCERS_DEFAULT: u32 = 4;
@@ -292,6 +293,12 @@ pub struct JobSpec {
     pub skipped_max: u64,
     /// At most [`limits::SIDE_FILES_MAX`].
     pub side_files: Vec<SideFile>,
+    /// Whom to tell when it ends.
+    pub notify: Option<Notify>,
+    /// Where the input comes from, for people.
+    pub source: String,
+    /// How large the input is expected to be, for people.
+    pub size_hint_bytes: Option<u64>,
 }
 
 /// Why a specification is refused.
@@ -317,11 +324,16 @@ impl JobSpec {
                 problem,
             })
         };
-        for (field, text) in [("name", &self.name), ("comment", &self.comment)] {
+        let texts = [
+            ("name", &self.name),
+            ("comment", &self.comment),
+            ("source", &self.source),
+        ];
+        for (field, text) in texts {
             let bytes_max = if field == "name" {
                 limits::NAME_BYTES_MAX
             } else {
-                4096
+                limits::JOB_TEXT_BYTES_MAX
             };
             if text.len() > bytes_max || text.chars().any(char::is_control) {
                 return fail(
@@ -359,7 +371,7 @@ impl JobSpec {
         if self.attempts_max == 0 {
             return fail("max_attempts", "at least 1".to_owned());
         }
-        Ok(())
+        self.notify.as_ref().map_or(Ok(()), Notify::validate)
     }
 }
 

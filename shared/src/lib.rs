@@ -10,6 +10,8 @@ pub mod dataset;
 pub mod ids;
 pub mod job;
 pub mod limits;
+pub mod logs;
+pub mod notify;
 pub mod plan;
 pub mod shown;
 pub mod size_code;

@@ -85,10 +85,35 @@ pub const SIDE_FILES_MAX: usize = 64;
 /// Sorted runs that one merge reads at once, each an open file; more are merged
 /// in passes.
 pub const MERGE_RUNS_MAX: usize = 256;
-/// Streams of segments that a worker reads at once, over all its reduces.
+/// Workers that a worker fetches segments from at once, by one stream each for all
+/// its reduces; the others take turns with them.
 pub const FETCH_STREAMS_MAX: usize = 8;
 /// Streams of segments that a worker serves at once; whoever comes later is told
-/// to come again.
+/// to come again. Streams on which nothing is asked do not count.
 pub const SERVED_STREAMS_MAX: usize = 16;
-/// Segments asked for in one stream.
+/// Segments of one order.
 pub const FETCH_BATCH_MAX: usize = 256;
+/// Bytes of one order, if it is of more than one segment.
+pub const FETCH_ORDER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes that are ordered of one worker and have not come; past it nothing more is
+/// ordered there.
+pub const FETCH_AHEAD_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Bytes after which a stream lets others have its turn.
+pub const FETCH_TURN_BYTES: u64 = 128 * 1024 * 1024;
+/// The header line of a CSV file that a plan carries: with the file's paths it must
+/// fit [`PLAN_CHUNK_BYTES_MAX`].
+pub const CSV_HEADER_BYTES_MAX: usize = 32 * 1024;
+/// What is kept of one attempt's standard error.
+pub const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Blocks of one attempt's log.
+pub const LOG_BLOCKS_MAX: usize = 8;
+/// Failed attempts of a job that its list of logs has, the first of them.
+pub const LOGS_OF_FAILURES_MAX: usize = 256;
+/// Other attempts with a log that it has, the first of them.
+pub const LOGS_OF_OTHERS_MAX: usize = 256;
+/// Program and arguments of a command that is told of a job's end.
+pub const NOTIFY_COMMAND_BYTES_MAX: usize = 4_096;
+/// Tries to tell of a job's end.
+pub const NOTIFY_TRIES_MAX: u32 = 20;
+/// `comment` and `source` of a job, each.
+pub const JOB_TEXT_BYTES_MAX: usize = 4_096;

@@ -28,6 +28,7 @@ mod tests {
                 display: path.to_owned(),
                 bytes: 10,
                 origin: InputOrigin::FileSystem { modified_ns: -1 },
+                header: Vec::new(),
             }],
             splits: vec![SplitRange {
                 file: 0,

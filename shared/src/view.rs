@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{Counters, Metrics, SkippedRecord};
 use crate::cause::JobFailure;
 use crate::ids::{Epoch, JobId, WorkerId};
+use crate::notify::NotifyState;
 
 /// A job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -170,6 +171,10 @@ pub struct JobView {
     /// The first records that were skipped, at most
     /// [`crate::limits::SKIPPED_RECORDS_MAX`].
     pub skipped: Vec<SkippedRecord>,
+    /// How often it was retried.
+    pub retries: u32,
+    /// How far the telling of its end is; none while nobody is to be told.
+    pub notify: Option<NotifyState>,
 }
 
 /// A worker's state.

@@ -165,5 +165,8 @@ fn spec() -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }

@@ -135,6 +135,9 @@ impl Lab {
             speculation,
             skipped_max: 0,
             side_files: Vec::new(),
+            notify: None,
+            source: String::new(),
+            size_hint_bytes: None,
         };
         let masters = self.cluster.addresses();
         let masters = masters.split(',').map(str::to_owned).collect();

@@ -47,6 +47,7 @@ pub fn map_on_disk(cluster: &Cluster, job: &str) -> AttemptId {
 /// ends nothing: here the worst one, that a finished map failed.
 pub fn assert_refused(cluster: &Cluster, zombie: WorkerEpoch, map: AttemptId) {
     let failed = Outcome::Failed(AttemptFailure {
+        log: None,
         cause: FailureCause::Internal {
             detail: "a zombie says so".to_owned(),
         },

@@ -60,6 +60,7 @@ fn mixed(attempt: AttemptId, salt: u64) -> u64 {
         TaskKind::Reduce => 2,
         TaskKind::Close => 3,
         TaskKind::Commit => 4,
+        TaskKind::Notify => 5,
     };
     let parts = [
         salt,

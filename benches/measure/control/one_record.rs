@@ -109,6 +109,9 @@ fn spec(cluster: &Cluster, output: OutputLocation) -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 

@@ -142,7 +142,7 @@ fn colour(step: u16, round: u32, kind: TaskKind) -> String {
         TaskKind::Map => 210,
         TaskKind::Reduce => 130,
         TaskKind::Close => 285,
-        TaskKind::Commit => 40,
+        TaskKind::Commit | TaskKind::Notify => 40,
     };
     let hue = (hue + u32::from(step) * STEP_HUE) % 360;
     let light = if round.is_multiple_of(2) { 45 } else { 62 };

@@ -196,6 +196,19 @@ pub enum Command {
         /// The job; refused unless it ended.
         job: JobId,
     },
+    /// Lets a job that failed or was cancelled go on from the round that did not end.
+    /// The same key retries it once.
+    RetryJob {
+        /// Idempotency key, made by the client.
+        key: String,
+        /// The job.
+        job: JobId,
+    },
+    /// Ends the tries to tell of a job's end; refused before their time is over.
+    GiveUpNotice {
+        /// The job.
+        job: JobId,
+    },
     /// About datasets and values.
     Data(DataCommand),
 }
@@ -329,6 +342,11 @@ pub enum Reply {
         /// Whether this command made it.
         created: bool,
     },
+    /// The job goes on with this step.
+    Retried {
+        /// From 0.
+        step: u16,
+    },
     /// The worker and its new epoch.
     Registered(WorkerEpoch),
     /// The dataset that a key made.
@@ -388,6 +406,17 @@ pub enum Rejection {
     /// The job still runs.
     #[error("{0} has not ended")]
     JobNotEnded(JobId),
+    /// It cannot go on.
+    #[error("{job} cannot be retried: {problem}")]
+    NotRetryable {
+        /// The job.
+        job: JobId,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// Nothing is to be given up.
+    #[error("{0} has nobody to be told, or time yet")]
+    NotDue(JobId),
     /// Its commit is granted: the point of no return.
     #[error("{0} is committing its output: too late to cancel")]
     TooLate(JobId),
@@ -476,6 +505,11 @@ pub enum Event {
     },
     /// A job is new, or its state, phase, step or round changed.
     JobChanged {
+        /// The job.
+        job: JobId,
+    },
+    /// A job that had ended goes on.
+    JobRetried {
         /// The job.
         job: JobId,
     },

@@ -68,6 +68,9 @@ fn segments(state: &State, worker: WorkerEpoch) -> u64 {
         .filter_map(Job::active)
         .map(crate::state::Active::round)
         .filter(|round| round.needs_segments())
-        .map(|round| round.maps.held_by(worker).len() as u64)
+        .map(|round| {
+            let held = round.maps.held_by(worker).into_iter();
+            held.filter(|&map| round.has_segments(map)).count() as u64
+        })
         .sum()
 }

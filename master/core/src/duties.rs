@@ -20,6 +20,8 @@ pub struct Duties {
     pub revoke: Vec<WorkerEpoch>,
     /// Ended jobs beyond those that are kept, oldest first: `ForgetJob`.
     pub forget: Vec<JobId>,
+    /// Jobs of whose end nobody could be told in time: `GiveUpNotice`.
+    pub give_up: Vec<JobId>,
 }
 
 /// Everything that is due at an age of the cluster.
@@ -47,12 +49,20 @@ pub fn due(state: &State, age_ms: u64) -> Duties {
         .filter(|worker| worker.drained_by_age_ms.is_some_and(|by| by <= age_ms))
         .map(Worker::current)
         .collect();
+    let is_late = |job: &JobId| {
+        let notice = state.job(*job).and_then(|known| known.notice.as_ref());
+        notice.is_some_and(|it| it.is_owed() && it.running.is_none() && it.until_age_ms <= age_ms)
+    };
+    let give_up = state.owed.iter().copied().filter(is_late).collect();
     let beyond = state.ended.len().saturating_sub(FINISHED_JOBS_MAX);
     Duties {
         suspects,
         timed_out,
         revoke,
-        forget: state.ended.iter().take(beyond).copied().collect(),
+        forget: (state.ended.iter().take(beyond).copied())
+            .filter(|job| !state.owed.contains(job))
+            .collect(),
+        give_up,
     }
 }
 

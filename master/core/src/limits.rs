@@ -75,3 +75,20 @@ pub const MISHAPS_MAX: usize = 1_000;
 pub const METRICS_KEPT_MAX: usize = 16_384;
 /// Different names of metrics of one job.
 pub const METRIC_NAMES_MAX: usize = 256;
+/// Bytes of the tails of all failures of one job, for a thousand ended jobs too.
+pub const LOG_TAILS_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the line that says why an attempt in a job's list of logs failed.
+pub const LOG_PROBLEM_BYTES_MAX: usize = 256;
+/// Milliseconds after which nobody tries any more to tell of a job's end: a day.
+pub const NOTICE_AGE_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Milliseconds between the first try to tell of a job's end and the second; each
+/// pause is twice the one before.
+pub const NOTICE_PAUSE_MIN_MS: u64 = 1_000;
+/// The longest of these pauses: five minutes.
+pub const NOTICE_PAUSE_MAX_MS: u64 = 5 * 60 * 1_000;
+/// Ended jobs that keep what they had written for themselves, so that a retry needs
+/// not begin anew: their blocks take room on the workers' disks.
+pub const RESUMABLE_MAX: usize = 64;
+/// The number of a job's attempts up to which it can be retried: those of the retry
+/// count on from it.
+pub const RETRY_NUMBER_MAX: u16 = u16::MAX / 2;

@@ -13,9 +13,13 @@ use vivat_shared::ids::{
     AttemptId, BlockId, DatasetId, JobId, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId,
 };
 use vivat_shared::job::JobSpec;
+use vivat_shared::logs::{LogEntry, log_block, log_dataset};
+use vivat_shared::notify::{EventId, JobEvent};
 use vivat_shared::size_code::SizeCode;
 
-use crate::state::{Active, Dataset, DatasetOutput, HandedOn, Job, Round, State};
+use crate::state::{
+    Active, Dataset, DatasetOutput, HandedOn, Job, JobEnd, LogRow, Round, Stage, State,
+};
 
 /// How a worker's attempts differ from those granted to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +34,9 @@ pub struct Reconciliation {
 #[must_use]
 pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
     let job = state.job(attempt.job())?;
+    if attempt.task.kind == TaskKind::Notify {
+        return notify_work(state, job, attempt);
+    }
     let active = job.active()?;
     let TaskId { kind, index, .. } = attempt.task;
     let granted = active
@@ -54,8 +61,65 @@ pub fn assignment(state: &State, attempt: AttemptId) -> Option<Assignment> {
         },
         TaskKind::Close => close_work(state, job, active)?,
         TaskKind::Commit => commit_work(state, active)?,
+        TaskKind::Notify => return None,
     };
     Some(Assignment { attempt, work })
+}
+
+/// What is told of a job's end.
+fn notify_work(state: &State, job: &Job, attempt: AttemptId) -> Option<Assignment> {
+    let notice = job.notice.as_ref()?;
+    let (live, _) = notice.live(job.id)?;
+    let Stage::Ended(ended) = &job.stage else {
+        return None;
+    };
+    let reason = match &ended.end {
+        JobEnd::Failed(failure) => failure.describe(job.id),
+        JobEnd::Succeeded | JobEnd::Cancelled => String::new(),
+    };
+    let event = JobEvent {
+        id: EventId {
+            cluster: state.cluster()?,
+            job: job.id,
+            ending: notice.ending,
+        },
+        name: job.spec.name.clone(),
+        state: job.state(),
+        reason,
+        at_ms: ended.at_ms,
+        output: job.spec.output.display(job.id),
+    };
+    let notify = job.spec.notify.clone()?;
+    let work = Work::Notify { notify, event };
+    (live == attempt).then_some(Assignment { attempt, work })
+}
+
+/// Attempts of a job that failed or left a log, from a position on, with where their
+/// texts are, and whether there are more; none when the job is unknown.
+#[must_use]
+pub fn logs(state: &State, job: JobId, from: usize, limit: usize) -> Option<(Vec<LogEntry>, bool)> {
+    let rows = state.job(job)?.logs.rows();
+    let texts = state.directory().get(log_dataset(job));
+    let block = |attempt: AttemptId, number: u16| {
+        let texts = texts?;
+        let position = texts.blocks.position(log_block(attempt, number).index)?;
+        locate_block(state, texts, position)
+    };
+    let entry = |row: &LogRow| LogEntry {
+        attempt: row.attempt,
+        worker: row.worker,
+        at_ms: row.at_ms,
+        end: row.end,
+        bytes: row.bytes,
+        truncated: row.truncated,
+        problem: row.problem.clone(),
+        tail: row.tail.clone(),
+        blocks: (0..row.blocks)
+            .filter_map(|number| block(row.attempt, number))
+            .collect(),
+    };
+    let page = rows.iter().skip(from).take(limit).map(entry).collect();
+    Some((page, rows.len() > from.saturating_add(limit)))
 }
 
 /// What the current round reads beside its input.

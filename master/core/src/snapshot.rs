@@ -11,6 +11,7 @@
 //! | 2 | 0.1.0 | the first that was used |
 //! | 3 | 0.1.0 | datasets and values; origins of inputs, kinds of outputs |
 //! | 4 | 0.1.0 | steps, rounds and broadcasts; backups, times and scores |
+//! | 5 | 0.1.0 | headers in plans, logs, retries, notices |
 //!
 //! A version that was released is pinned by golden bytes in the tests, and stays
 //! readable for one release.
@@ -20,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::state::State;
 
 /// The version that [`encode`] writes.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"VIVATSNP";
 const HEADER_BYTES: usize = 12;

@@ -71,6 +71,9 @@ fn spec() -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
@@ -136,6 +139,7 @@ fn plan(state: &mut State, worker: WorkerEpoch) {
     for chunk in 0..chunks {
         let first = chunk * SPLITS_PER_CHUNK;
         let file = InputFile {
+            header: Vec::new(),
             path: "/in".to_owned(),
             display: "in".to_owned(),
             bytes: u64::from(TASKS),
@@ -187,6 +191,7 @@ fn task_of_a_large_job_costs_64_bytes_and_one_for_each_partition() {
         .map(|index| attempt(TaskKind::Map, index))
         .collect();
     let mapped = Outcome::Mapped {
+        log: None,
         segments: vec![SizeCode(200); REDUCERS as usize],
         counters: BTreeMap::new(),
         skipped: Vec::new(),

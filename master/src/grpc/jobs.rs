@@ -24,6 +24,8 @@ const JOBS_DEFAULT: usize = 1_000;
 const JOBS_MAX: usize = 10_000;
 /// Attempts in one page of a timeline: some 50 bytes each.
 const SPANS_MAX: usize = 10_000;
+/// Attempts in one page of a list of logs: some kilobytes each.
+const LOGS_MAX: usize = 256;
 /// What a list of jobs may take of a message; the rest is left out.
 const JOBS_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
@@ -174,6 +176,46 @@ impl JobService for Services {
             .ok_or_else(|| self.unknown_job(job))?;
         let spans = spans.into_iter().map(Into::into).collect();
         Ok(Response::new(v1::GetTimelineResponse { spans, more }))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<v1::RetryJobRequest>,
+    ) -> Result<Response<v1::RetryJobResponse>, Status> {
+        let v1::RetryJobRequest { job, key } = request.into_inner();
+        let job = JobId(job);
+        let retry = Command::RetryJob { key, job };
+        match self.leader()?.propose_for_client(retry).await {
+            Ok(Reply::Retried { step }) => {
+                tracing::info!(job_id = %job, step, "job retried");
+                let step = u32::from(step);
+                Ok(Response::new(v1::RetryJobResponse { step }))
+            }
+            Ok(other) => Err(unexpected(&other)),
+            Err(error) => Err(self.status(error)),
+        }
+    }
+
+    async fn list_logs(
+        &self,
+        request: Request<v1::ListLogsRequest>,
+    ) -> Result<Response<v1::ListLogsResponse>, Status> {
+        let request = request.into_inner();
+        let job = JobId(request.job);
+        let limit = match request.limit {
+            0 => LOGS_MAX,
+            limit => LOGS_MAX.min(limit as usize),
+        };
+        let (entries, more) = self
+            .leader()?
+            .read_decided(|state, _| {
+                vivat_core::query::logs(state, job, request.from as usize, limit)
+            })
+            .await
+            .map_err(|error| self.status(error))?
+            .ok_or_else(|| self.unknown_job(job))?;
+        let entries = entries.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListLogsResponse { entries, more }))
     }
 }
 

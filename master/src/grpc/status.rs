@@ -61,6 +61,11 @@ fn rejected(rejection: Rejection) -> Status {
             Code::FailedPrecondition,
             Kind::TooLate(v1::TooLate { job: job.0 }),
         ),
+        Rejection::NotRetryable { job, problem } => {
+            let job = job.0;
+            let detail = v1::NotRetryable { job, problem };
+            with(Code::FailedPrecondition, Kind::NotRetryable(detail))
+        }
         Rejection::KeyConflict { key, job } => {
             let conflict = v1::JobConflict { key, job: job.0 };
             with(Code::AlreadyExists, Kind::KeyConflict(conflict))
@@ -90,6 +95,7 @@ fn rejected(rejection: Rejection) -> Status {
         Rejection::StaleAttempt { .. } | Rejection::NotGrantable(_) => Status::not_found(message),
         Rejection::InvalidPlan { .. } => Status::invalid_argument(message),
         Rejection::JobNotEnded(_)
+        | Rejection::NotDue(_)
         | Rejection::NotDrained(_)
         | Rejection::StaleTerm { .. }
         | Rejection::OtherCluster { .. } => Status::failed_precondition(message),
@@ -140,6 +146,8 @@ fn rejected_data(message: &str, rejection: Rejection) -> Status {
         | Rejection::JobNotEnded(_)
         | Rejection::NotDrained(_)
         | Rejection::TooLate(_)
+        | Rejection::NotRetryable { .. }
+        | Rejection::NotDue(_)
         | Rejection::KeyConflict { .. }
         | Rejection::InvalidSpec(_)
         | Rejection::NotGrantable(_)

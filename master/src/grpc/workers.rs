@@ -294,6 +294,7 @@ fn read_report(
         accepted: false,
     })?;
     let failure = AttemptFailure {
+        log: None,
         cause: FailureCause::Internal {
             detail: format!("the report of its outcome cannot be read: {error}"),
         },

@@ -45,6 +45,11 @@ pub(super) async fn run(leader: Arc<Leader>) {
             let term = leader.term;
             Command::RevokeAttempts { worker, term }
         }))
+        .chain(
+            due.give_up
+                .into_iter()
+                .map(|job| Command::GiveUpNotice { job }),
+        )
         .take(JOBS_MAX)
         .collect::<Vec<_>>();
         if !jobs.is_empty()

@@ -55,6 +55,8 @@ impl From<Rejection> for LeaderError {
             | Rejection::JobEnded(_)
             | Rejection::JobNotEnded(_)
             | Rejection::TooLate(_)
+            | Rejection::NotRetryable { .. }
+            | Rejection::NotDue(_)
             | Rejection::KeyConflict { .. }
             | Rejection::InvalidSpec(_)
             | Rejection::NotGrantable(_)

@@ -344,6 +344,7 @@ fn only(mut replies: Vec<Reply>) -> Result<Reply, LeaderError> {
         Some(
             reply @ (Reply::Done
             | Reply::Job { .. }
+            | Reply::Retried { .. }
             | Reply::Registered(_)
             | Reply::Dataset { .. }
             | Reply::Version(_)

@@ -165,9 +165,10 @@ fn delivery(state: &State, worker: WorkerEpoch, held: &[AttemptId]) -> Delivery 
 fn assignment_bytes(assignment: &Assignment) -> usize {
     let work = match &assignment.work {
         Work::Plan { .. } | Work::Reduce { .. } => 0,
-        Work::Map { file, .. } => file.path.len() + file.display.len(),
+        Work::Map { file, .. } => file.path.len() + file.display.len() + file.header.len(),
         Work::Close { parts, .. } => blocks_bytes(parts) + parts.len() * PART_BYTES,
         Work::Commit { parts, blocks, .. } => blocks_bytes(blocks) + parts.len() * PART_BYTES,
+        Work::Notify { event, .. } => event.name.len() + event.reason.len() + event.output.len(),
     };
     ASSIGNMENT_BYTES + work
 }
@@ -177,7 +178,7 @@ fn broadcast_bytes(work: &Work) -> usize {
         Work::Map { broadcast, .. }
         | Work::Reduce { broadcast, .. }
         | Work::Close { broadcast, .. } => broadcast,
-        Work::Plan { .. } | Work::Commit { .. } => return 0,
+        Work::Plan { .. } | Work::Commit { .. } | Work::Notify { .. } => return 0,
     };
     match broadcast {
         Broadcast::None => 0,

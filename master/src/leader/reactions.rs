@@ -69,6 +69,7 @@ impl Leader {
                 }
                 Event::JobChanged { .. }
                 | Event::JobEnded { .. }
+                | Event::JobRetried { .. }
                 | Event::TaskIdle { .. }
                 | Event::SegmentsLocated { .. }
                 | Event::SegmentsLost { .. } => schedule = true,

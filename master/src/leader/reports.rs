@@ -44,10 +44,10 @@ impl Leader {
             commands.push(within_an_entry(attempt, worker, outcome));
         }
         for command in &commands {
-            if let Command::FinishAttempt { outcome, .. } = command
-                && let Some(block) = first_block(outcome)
-            {
-                self.data.note_recorded(block.summary.id.dataset);
+            if let Command::FinishAttempt { outcome, .. } = command {
+                for block in first_blocks(outcome) {
+                    self.data.note_recorded(block.summary.id.dataset);
+                }
             }
         }
         let replies = self.propose(commands).await?;
@@ -61,6 +61,7 @@ impl Leader {
                 }
                 Reply::Rejected(_)
                 | Reply::Job { .. }
+                | Reply::Retried { .. }
                 | Reply::Registered(_)
                 | Reply::Dataset { .. }
                 | Reply::Version(_)
@@ -74,22 +75,25 @@ impl Leader {
     }
 }
 
-/// The first block that an outcome brings into the directory.
-fn first_block(outcome: &Outcome) -> Option<&ReplicatedBlock> {
-    match outcome {
-        Outcome::Reduced { blocks, .. }
-        | Outcome::Closed {
+/// The first blocks that an outcome brings into the directory, of each dataset.
+fn first_blocks(outcome: &Outcome) -> impl Iterator<Item = &ReplicatedBlock> {
+    let (written, log) = match outcome {
+        Outcome::Reduced { blocks, log, .. } => (blocks.first(), log.as_ref()),
+        Outcome::Closed {
             broadcast: ClosedBroadcast::Stored(blocks),
             ..
-        } => blocks.first(),
+        } => (blocks.first(), None),
+        Outcome::Mapped { log, .. } => (None, log.as_ref()),
+        Outcome::Failed(failure) => (None, failure.log.as_ref()),
         Outcome::Planned { .. }
-        | Outcome::Mapped { .. }
         | Outcome::Closed { .. }
         | Outcome::Committed
-        | Outcome::Failed(_)
+        | Outcome::Notified
         | Outcome::Killed
-        | Outcome::HandedBack => None,
-    }
+        | Outcome::HandedBack => (None, None),
+    };
+    let logged = log.and_then(|log| log.blocks.first());
+    written.into_iter().chain(logged)
 }
 
 /// The command of a report. An outcome that no entry can hold is a failure of
@@ -105,6 +109,7 @@ fn within_an_entry(attempt: AttemptId, worker: WorkerEpoch, outcome: Outcome) ->
     match proposer::size_of(&reported) {
         Ok(_) => reported,
         Err(error) => command(Outcome::Failed(AttemptFailure {
+            log: None,
             cause: FailureCause::Internal {
                 detail: format!("the report of its outcome is too large: {error}"),
             },

@@ -117,6 +117,7 @@ impl Leader {
             Ok(
                 Reply::Done
                 | Reply::Job { .. }
+                | Reply::Retried { .. }
                 | Reply::Registered(_)
                 | Reply::Dataset { .. }
                 | Reply::Version(_)

@@ -93,7 +93,11 @@ fn maps_of(state: &State, worker: WorkerEpoch, reducer: AttemptId) -> Option<u32
     }
     match vivat_core::assignment(state, reducer)?.work {
         Work::Reduce { maps, .. } => Some(maps),
-        Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. } => None,
+        Work::Plan { .. }
+        | Work::Map { .. }
+        | Work::Close { .. }
+        | Work::Commit { .. }
+        | Work::Notify { .. } => None,
     }
 }
 
@@ -212,6 +216,7 @@ impl Stream {
                 Event::JobEnded { job } => batch.ended |= job == self.reducer.job(),
                 Event::TermOpened { .. }
                 | Event::JobChanged { .. }
+                | Event::JobRetried { .. }
                 | Event::WorkerRegistered { .. }
                 | Event::AttemptGranted { .. }
                 | Event::TaskIdle { .. }

@@ -190,7 +190,9 @@ fn ends(event: &Event, job: JobId) -> bool {
 
 fn concerns(event: &Event, job: JobId) -> bool {
     match event {
-        Event::JobChanged { job: changed } | Event::JobEnded { job: changed } => *changed == job,
+        Event::JobChanged { job: changed }
+        | Event::JobEnded { job: changed }
+        | Event::JobRetried { job: changed } => *changed == job,
         Event::AttemptGranted { attempt, .. }
         | Event::AttemptRevoked { attempt, .. }
         | Event::AttemptFinished { attempt, .. } => attempt.job() == job,

@@ -111,6 +111,7 @@ async fn report_that_no_entry_can_hold_fails_its_attempt_and_holds_up_no_other()
     worker.pull_until(&cluster, 2).await;
     let maps: Vec<AttemptId> = worker.held.iter().copied().collect();
     let failure = AttemptFailure {
+        log: None,
         cause: FailureCause::Storage {
             detail: "x".repeat(ENTRY_BYTES_MAX),
         },

@@ -181,11 +181,13 @@ impl Worker {
         let outcome = match assignment.work {
             Work::Plan { .. } => self.plan(cluster, attempt, maps).await,
             Work::Map { .. } => Outcome::Mapped {
+                log: None,
                 segments: vec![SizeCode::of(100); REDUCERS as usize],
                 counters: BTreeMap::new(),
                 skipped: Vec::new(),
             },
             Work::Reduce { .. } => Outcome::Reduced {
+                log: None,
                 output: PartOutput::default(),
                 blocks: Vec::new(),
                 counters: BTreeMap::new(),
@@ -193,6 +195,7 @@ impl Worker {
             },
             Work::Close { .. } => panic!("no job of these tests has rounds"),
             Work::Commit { .. } => Outcome::Committed,
+            Work::Notify { .. } => Outcome::Notified,
         };
         let channel = cluster.leader_channel().await;
         let accepted = self.report(channel, attempt, outcome).await.unwrap();
@@ -203,6 +206,7 @@ impl Worker {
     async fn plan(&self, cluster: &Cluster, attempt: AttemptId, maps: u32) -> Outcome {
         let chunk = PlanChunk {
             files: vec![InputFile {
+                header: Vec::new(),
                 path: "/data/input.txt".to_owned(),
                 display: "input.txt".to_owned(),
                 bytes: u64::from(maps) * 10,

@@ -25,6 +25,7 @@ impl From<InputFile> for v1::InputFile {
             display: file.display,
             bytes: file.bytes,
             origin: Some(file.origin.into()),
+            header: file.header.into(),
         }
     }
 }
@@ -38,6 +39,7 @@ impl TryFrom<v1::InputFile> for InputFile {
             display: file.display,
             bytes: file.bytes,
             origin: required(file.origin, "origin")?.into(),
+            header: file.header.into(),
         })
     }
 }
@@ -329,6 +331,10 @@ fn work_to_wire(work: Work) -> (v1::assignment::Work, Broadcast) {
             };
             (Wire::Commit(commit), Broadcast::None)
         }
+        Work::Notify { notify, event } => {
+            let told = super::notify::work_to_wire(notify, event);
+            (Wire::Notify(told), Broadcast::None)
+        }
     }
 }
 
@@ -387,6 +393,7 @@ fn work_from_wire(
                 replaces: commit.replaces.map(Into::into),
             }
         }
+        Wire::Notify(told) => super::notify::work_from_wire(told)?,
     })
 }
 

@@ -64,6 +64,9 @@ impl From<FailureCause> for v1::FailureCause {
             FailureCause::InputUnreachable { path, detail } => {
                 of(Kind::InputUnreachable, path, detail)
             }
+            FailureCause::CommandNotFound { command, detail } => {
+                of(Kind::CommandNotFound, command, detail)
+            }
         }
     }
 }
@@ -132,6 +135,10 @@ impl TryFrom<v1::FailureCause> for FailureCause {
             Kind::Internal => Self::Internal { detail },
             Kind::InputUnreachable => Self::InputUnreachable {
                 path: subject,
+                detail,
+            },
+            Kind::CommandNotFound => Self::CommandNotFound {
+                command: subject,
                 detail,
             },
         })
@@ -204,6 +211,10 @@ mod tests {
             },
             FailureCause::InputUnreachable {
                 path: path(),
+                detail: detail(),
+            },
+            FailureCause::CommandNotFound {
+                command: path(),
                 detail: detail(),
             },
             FailureCause::InputChanged {

@@ -15,6 +15,7 @@ impl From<TaskKind> for v1::TaskKind {
             TaskKind::Reduce => Self::Reduce,
             TaskKind::Close => Self::Close,
             TaskKind::Commit => Self::Commit,
+            TaskKind::Notify => Self::Notify,
         }
     }
 }
@@ -30,6 +31,7 @@ fn task_kind(value: i32) -> Result<TaskKind, WireError> {
         Ok(v1::TaskKind::Reduce) => Ok(TaskKind::Reduce),
         Ok(v1::TaskKind::Close) => Ok(TaskKind::Close),
         Ok(v1::TaskKind::Commit) => Ok(TaskKind::Commit),
+        Ok(v1::TaskKind::Notify) => Ok(TaskKind::Notify),
         Ok(v1::TaskKind::Unspecified) | Err(_) => Err(unknown),
     }
 }

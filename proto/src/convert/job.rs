@@ -213,6 +213,9 @@ impl From<JobSpec> for v1::JobSpec {
             speculation: Some(spec.speculation),
             skipped_max: spec.skipped_max,
             side_files: spec.side_files.into_iter().map(Into::into).collect(),
+            notify: spec.notify.map(Into::into),
+            source: spec.source,
+            size_hint_bytes: spec.size_hint_bytes,
         }
     }
 }
@@ -240,6 +243,9 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             speculation: spec.speculation.unwrap_or(true),
             skipped_max: spec.skipped_max,
             side_files: collect(spec.side_files)?,
+            notify: spec.notify.map(Into::into),
+            source: spec.source,
+            size_hint_bytes: spec.size_hint_bytes,
         })
     }
 }

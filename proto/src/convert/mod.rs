@@ -6,6 +6,8 @@ mod cause;
 pub mod dataset;
 mod ids;
 pub mod job;
+mod logs;
+mod notify;
 pub mod outcome;
 pub mod timeline;
 pub mod view;

@@ -9,6 +9,7 @@ use vivat_shared::attempt::{
 use vivat_shared::ids::AttemptId;
 use vivat_shared::size_code::SizeCode;
 
+use super::logs::log_from_wire;
 use crate::error::{WireError, collect, required};
 use crate::v1;
 
@@ -62,6 +63,7 @@ impl From<AttemptFailure> for v1::FailedOutcome {
             cause: Some(failure.cause.into()),
             input: failure.input.map(Into::into),
             output_tail: failure.output_tail,
+            log: failure.log.map(Into::into),
         }
     }
 }
@@ -74,6 +76,7 @@ impl TryFrom<v1::FailedOutcome> for AttemptFailure {
             cause: required(failed.cause, "cause")?.try_into()?,
             input: failed.input.map(Into::into),
             output_tail: failed.output_tail,
+            log: log_from_wire(failed.log)?,
         })
     }
 }
@@ -125,21 +128,25 @@ pub fn report_to_wire(attempt: AttemptId, outcome: Outcome) -> v1::Report {
             segments,
             counters,
             skipped,
+            log,
         } => Wire::Mapped(v1::MappedOutcome {
             sizes: sizes_to_wire(&segments),
             counters: counters.into_iter().collect(),
             skipped: skipped.into_iter().map(Into::into).collect(),
+            log: log.map(Into::into),
         }),
         Outcome::Reduced {
             output,
             blocks,
             counters,
             skipped,
+            log,
         } => Wire::Reduced(v1::ReducedOutcome {
             output: Some(output.into()),
             blocks: blocks.into_iter().map(Into::into).collect(),
             counters: counters.into_iter().collect(),
             skipped: skipped.into_iter().map(Into::into).collect(),
+            log: log.map(Into::into),
         }),
         Outcome::Closed {
             broadcast,
@@ -151,6 +158,7 @@ pub fn report_to_wire(attempt: AttemptId, outcome: Outcome) -> v1::Report {
             again,
         }),
         Outcome::Committed => Wire::Committed(v1::CommittedOutcome {}),
+        Outcome::Notified => Wire::Notified(v1::NotifiedOutcome {}),
         Outcome::Failed(failure) => Wire::Failed(failure.into()),
         Outcome::Killed => Wire::Killed(v1::KilledOutcome {}),
         Outcome::HandedBack => Wire::HandedBack(v1::HandedBackOutcome {}),
@@ -181,12 +189,14 @@ pub fn report_from_wire(report: v1::Report) -> Result<(AttemptId, Outcome), Wire
             segments: sizes_from_wire(&mapped.sizes),
             counters: mapped.counters.into_iter().collect(),
             skipped: mapped.skipped.into_iter().map(Into::into).collect(),
+            log: log_from_wire(mapped.log)?,
         },
         Wire::Reduced(reduced) => Outcome::Reduced {
             output: required(reduced.output, "output")?.into(),
             blocks: collect(reduced.blocks)?,
             counters: reduced.counters.into_iter().collect(),
             skipped: reduced.skipped.into_iter().map(Into::into).collect(),
+            log: log_from_wire(reduced.log)?,
         },
         Wire::Closed(closed) => Outcome::Closed {
             broadcast: broadcast_from_wire(closed.broadcast)?,
@@ -194,6 +204,7 @@ pub fn report_from_wire(report: v1::Report) -> Result<(AttemptId, Outcome), Wire
             again: closed.again,
         },
         Wire::Committed(v1::CommittedOutcome {}) => Outcome::Committed,
+        Wire::Notified(v1::NotifiedOutcome {}) => Outcome::Notified,
         Wire::Failed(failed) => Outcome::Failed(failed.try_into()?),
         Wire::Killed(v1::KilledOutcome {}) => Outcome::Killed,
         Wire::HandedBack(v1::HandedBackOutcome {}) => Outcome::HandedBack,

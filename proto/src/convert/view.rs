@@ -21,7 +21,7 @@ impl From<JobState> for v1::JobState {
     }
 }
 
-fn job_state(value: i32) -> Result<JobState, WireError> {
+pub(super) fn job_state(value: i32) -> Result<JobState, WireError> {
     match v1::JobState::try_from(value) {
         Ok(v1::JobState::Queued) => Ok(JobState::Queued),
         Ok(v1::JobState::Running) => Ok(JobState::Running),
@@ -132,6 +132,8 @@ impl From<JobView> for v1::Job {
             priority: u32::from(view.priority),
             rounds: view.rounds.into_iter().map(Into::into).collect(),
             skipped: view.skipped.into_iter().map(Into::into).collect(),
+            retries: view.retries,
+            notify: view.notify.map(Into::into),
         }
     }
 }
@@ -163,6 +165,8 @@ impl TryFrom<v1::Job> for JobView {
             priority: narrow(job.priority, "priority")?,
             rounds: collect(job.rounds)?,
             skipped: job.skipped.into_iter().map(Into::into).collect(),
+            retries: job.retries,
+            notify: job.notify.map(TryInto::try_into).transpose()?,
         })
     }
 }

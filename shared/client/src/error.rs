@@ -117,6 +117,7 @@ pub(crate) fn judge(status: &Status) -> Verdict {
             | Kind::KeyConflict(_)
             | Kind::UnknownJob(_)
             | Kind::TooLate(_)
+            | Kind::NotRetryable(_)
             | Kind::JobEnded(_)
             | Kind::InvalidSpec(_)
             | Kind::Limit(_)

@@ -6,6 +6,7 @@ use tonic::Request;
 use vivat_proto::v1;
 use vivat_shared::ids::JobId;
 use vivat_shared::job::JobSpec;
+use vivat_shared::logs::LogEntry;
 use vivat_shared::timeline::AttemptSpan;
 use vivat_shared::view::JobView;
 
@@ -105,6 +106,58 @@ impl LeaderClient {
         })
         .await?;
         Ok(())
+    }
+
+    /// Lets a job that failed or was cancelled go on. Every try carries the same key,
+    /// so a try whose answer was lost retries it once. Returns the step that it goes
+    /// on with.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaderClient::call`]; refusals are `UnknownJob` and `NotRetryable`.
+    pub async fn retry_job(&self, key: &str, job: JobId) -> Result<u32, ClientError> {
+        let message = v1::RetryJobRequest {
+            job: job.0,
+            key: key.to_owned(),
+        };
+        let answer = self
+            .call_leader(|channel, timeout| {
+                let request = timed(message.clone(), timeout);
+                async move { crate::job_service(channel).retry_job(request).await }
+            })
+            .await?;
+        Ok(answer.step)
+    }
+
+    /// Attempts of a job that failed or left a log, in the order in which they ended,
+    /// with where their full texts are.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaderClient::call`]; the refusal is `UnknownJob`.
+    pub async fn list_logs(&self, job: JobId) -> Result<Vec<LogEntry>, ClientError> {
+        let mut entries = Vec::new();
+        loop {
+            let from = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            let answer = self
+                .call_leader(|channel, timeout| async move {
+                    let message = v1::ListLogsRequest {
+                        job: job.0,
+                        from,
+                        limit: 0,
+                    };
+                    let request = timed(message, timeout);
+                    crate::job_service(channel).list_logs(request).await
+                })
+                .await?;
+            let count = answer.entries.len();
+            for entry in answer.entries {
+                entries.push(LogEntry::try_from(entry).map_err(ClientError::bad_answer)?);
+            }
+            if !answer.more || count == 0 {
+                return Ok(entries);
+            }
+        }
     }
 
     /// Why a job waits.

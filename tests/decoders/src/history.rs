@@ -138,6 +138,9 @@ pub fn spec() -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
@@ -163,6 +166,7 @@ fn chunk() -> PlanChunk {
     };
     PlanChunk {
         files: vec![InputFile {
+            header: Vec::new(),
             path: "/in".to_owned(),
             display: "in".to_owned(),
             bytes: 20,
@@ -174,6 +178,7 @@ fn chunk() -> PlanChunk {
 
 fn mapped() -> Outcome {
     Outcome::Mapped {
+        log: None,
         segments: vec![SizeCode::of(100), SizeCode::of(0)],
         counters: BTreeMap::from([("map.input.records".to_owned(), 3)]),
         skipped: Vec::new(),
@@ -182,6 +187,7 @@ fn mapped() -> Outcome {
 
 fn reduced() -> Outcome {
     Outcome::Reduced {
+        log: None,
         output: PartOutput {
             bytes: 4,
             records: 1,
@@ -195,6 +201,7 @@ fn reduced() -> Outcome {
 
 fn failed() -> Outcome {
     Outcome::Failed(AttemptFailure {
+        log: None,
         cause: FailureCause::Program {
             detail: "no luck".to_owned(),
         },
@@ -340,6 +347,7 @@ fn dataset_job_entries() -> Vec<Vec<Command>> {
     };
     let output = DatasetId(3);
     let written = Outcome::Reduced {
+        log: None,
         output: PartOutput {
             bytes: 9,
             records: 1,

@@ -5,6 +5,7 @@
 use vivat_core::command::Rejection;
 use vivat_shared::ids::{JobId, WorkerId};
 use vivat_shared::job::JobSpec;
+use vivat_shared::view::JobState;
 
 use crate::event::{
     CallId, Caller, ClientTimer, Event, MasterAt, Message, Request, Response, SubmissionAt,
@@ -23,12 +24,15 @@ const PATIENCE_MS: u64 = 100;
 /// A submission that was answered is repeated so often, in thousands.
 const REPEATS: u64 = 300;
 const CANCELS: u64 = 150;
+/// Jobs that are retried if they do not succeed, in thousands.
+const RETRIES: u64 = 600;
 
 /// What a pending call asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Submit,
     Cancel,
+    Retry,
     Status,
 }
 
@@ -46,6 +50,8 @@ pub struct Submission {
     patient: bool,
     /// Whether a cancellation was answered.
     cancel_answered: bool,
+    /// To be retried once, if it does not succeed.
+    retries: bool,
     calls: Vec<(CallId, Asked)>,
     target: MasterAt,
 }
@@ -53,7 +59,8 @@ pub struct Submission {
 impl Submission {
     /// Whether the client got all its answers.
     pub fn is_settled(&self) -> bool {
-        self.job.is_some() && !self.repeats && (!self.cancels || self.cancel_answered)
+        let cancelled = !self.cancels || self.cancel_answered;
+        self.job.is_some() && !self.repeats && cancelled && !self.retries
     }
 }
 
@@ -81,6 +88,7 @@ impl World {
             cancels: self.faulty && self.ground.dice.chance(CANCELS),
             patient: self.ground.dice.chance(500),
             cancel_answered: false,
+            retries: self.ground.dice.chance(RETRIES),
             calls: Vec::new(),
             target: self.ground.dice.index(self.masters.len()),
         };
@@ -115,8 +123,27 @@ impl World {
                     self.client_timer(STATUS_MS, at, ClientTimer::Status);
                 }
             }
-            (ClientTimer::Cancel | ClientTimer::Status, None) => {}
+            (ClientTimer::Retry, Some(job)) => self.retry(at, job),
+            (ClientTimer::Cancel | ClientTimer::Status | ClientTimer::Retry, None) => {}
             (ClientTimer::Timeout { call }, _) => self.client_call_failed(at, call, None),
+        }
+    }
+
+    /// Asks for a retry once the job has ended otherwise than it should.
+    fn retry(&mut self, at: SubmissionAt, job: JobId) {
+        let submission = &mut self.submissions[at];
+        let end = self.oracle.end_of(job);
+        let waits = submission.cancels && !submission.cancel_answered;
+        match end {
+            Some(JobState::Succeeded) => submission.retries = false,
+            Some(_) if !waits && submission.retries => {
+                let key = format!("retry-{}", submission.key);
+                self.ask(at, Asked::Retry, Request::Retry { key, job });
+            }
+            Some(_) | None => {
+                let delay_ms = self.ground.dice.within(500..=4_000);
+                self.client_timer(delay_ms, at, ClientTimer::Retry);
+            }
         }
     }
 
@@ -146,6 +173,7 @@ impl World {
         let again = match asked {
             Asked::Submit => ClientTimer::Submit,
             Asked::Cancel => ClientTimer::Cancel,
+            Asked::Retry => ClientTimer::Retry,
             // The next look is on the agenda.
             Asked::Status => return,
         };
@@ -190,6 +218,9 @@ impl World {
                 if asked == Some(Asked::Cancel) {
                     self.cancel_answered(at, &body);
                 }
+                if asked == Some(Asked::Retry) {
+                    self.retry_answered(at, &body);
+                }
                 if asked == Some(Asked::Submit) {
                     self.oracle.refused_submission(at, &body);
                 }
@@ -218,6 +249,27 @@ impl World {
             self.client_timer(delay_ms, at, ClientTimer::Cancel);
         }
         self.client_timer(STATUS_MS, at, ClientTimer::Status);
+        if self.submissions[at].retries {
+            self.client_timer(STATUS_MS, at, ClientTimer::Retry);
+        }
+    }
+
+    /// A retry is taken, or what it would read is gone.
+    fn retry_answered(&mut self, at: SubmissionAt, body: &Response) {
+        let submission = &mut self.submissions[at];
+        let Some(job) = submission.job else {
+            return;
+        };
+        submission.retries = false;
+        match body {
+            Response::Done => self.ground.note(Fact::JobRetried),
+            Response::Refused(
+                Rejection::NotRetryable { .. }
+                | Rejection::DatasetExists { .. }
+                | Rejection::UnknownJob(_),
+            ) => {}
+            other => self.oracle.refused_retry(job, other),
+        }
     }
 
     fn cancel_answered(&mut self, at: SubmissionAt, body: &Response) {

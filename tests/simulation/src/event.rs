@@ -88,6 +88,10 @@ pub enum Request {
     Cancel {
         job: JobId,
     },
+    Retry {
+        key: String,
+        job: JobId,
+    },
     Status {
         job: JobId,
     },
@@ -256,6 +260,7 @@ pub enum WorkerTimer {
 pub enum ClientTimer {
     Submit,
     Cancel,
+    Retry,
     Status,
     Timeout { call: CallId },
 }

@@ -13,6 +13,7 @@ use vivat_shared::job::{
     HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepInput, StepSpec,
     Visibility,
 };
+use vivat_shared::notify::Notify;
 use vivat_shared::size_code::SizeCode;
 
 use crate::prng::Prng;
@@ -38,15 +39,18 @@ pub enum Nature {
     Poisonous,
     /// The plan finds no input.
     Empty,
+    /// One map of the second step fails until the job is retried.
+    Mended,
 }
 
 impl Nature {
-    const WORDS: [(Self, &'static str); 5] = [
+    const WORDS: [(Self, &'static str); 6] = [
         (Self::Honest, "honest"),
         (Self::Flaky, "flaky"),
         (Self::Broken, "broken"),
         (Self::Poisonous, "poisonous"),
         (Self::Empty, "empty"),
+        (Self::Mended, "mended"),
     ];
 
     fn word(self) -> &'static str {
@@ -87,13 +91,23 @@ impl Nature {
             }
             Self::Flaky if is_map && attempt.number == 1 => Some(program("the first time")),
             Self::Broken if is_map && attempt.task.index == 0 => Some(program("always")),
-            Self::Honest | Self::Flaky | Self::Broken | Self::Poisonous | Self::Empty => {
-                sick.then(|| FailureCause::Storage {
-                    detail: "the worker is sick".to_owned(),
-                })
-            }
+            Self::Mended if is_mended(attempt) => Some(program("until it is mended")),
+            Self::Honest
+            | Self::Flaky
+            | Self::Broken
+            | Self::Poisonous
+            | Self::Empty
+            | Self::Mended => sick.then(|| FailureCause::Storage {
+                detail: "the worker is sick".to_owned(),
+            }),
         }
     }
+}
+
+/// A map of the second step, before it had as many attempts as fail a job.
+fn is_mended(attempt: AttemptId) -> bool {
+    let TaskId { round, kind, index } = attempt.task;
+    kind == TaskKind::Map && (round.step, index) == (1, 0) && attempt.number <= 4
 }
 
 /// Draws a specification.
@@ -103,6 +117,7 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
         2 => Nature::Broken,
         3 | 4 => Nature::Poisonous,
         5 => Nature::Empty,
+        6 | 7 => Nature::Mended,
         _ => Nature::Honest,
     };
     let policies = [
@@ -128,8 +143,12 @@ pub fn draw(dice: &mut Prng, number: usize) -> JobSpec {
         let name = dice.chance(500).then(|| format!("out-{number}"));
         spec.output = OutputLocation::Dataset { name };
     }
-    if dice.chance(350) {
+    if dice.chance(350) || nature == Nature::Mended {
         add_steps(dice, &mut spec);
+    }
+    if dice.chance(300) {
+        let url = "http://127.0.0.1/told".to_owned();
+        spec.notify = Some(Notify::Webhook { url });
     }
     // Nothing but its time can end a job that no worker sees the paths of (F20).
     if dice.chance(50) {
@@ -281,6 +300,9 @@ fn spec(nature: Nature, number: usize, splits: u64, reducers: u64) -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
@@ -310,6 +332,7 @@ pub fn plan(spec: &JobSpec, dataset: Option<DatasetId>) -> Vec<PlanChunk> {
         let file = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
         chunks.push(PlanChunk {
             files: vec![InputFile {
+                header: Vec::new(),
                 path: format!("/in/{file}"),
                 display: format!("in/{file}"),
                 bytes: count * SPLIT_BYTES,

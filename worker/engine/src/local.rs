@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use vivat_mapreduce::{Closed, NO_SIDE_FILES};
+use vivat_mapreduce::{Closed, NO_HOST, NO_SIDE_FILES};
 use vivat_shared::attempt::{Counters, InputFile, InputOrigin, PartOutput, SplitRange};
 use vivat_shared::job::InputFormat;
 
@@ -124,8 +124,8 @@ pub fn run_rounds(
     }
 }
 
-fn remove(segments: Vec<PathBuf>) -> Result<(), EngineError> {
-    for path in segments {
+fn remove(segments: Vec<(u32, PathBuf)>) -> Result<(), EngineError> {
+    for (_, path) in segments {
         fs::remove_file(&path).map_err(|source| EngineError::Storage {
             usage: StorageUse::Segment,
             path,
@@ -146,6 +146,7 @@ pub fn describe(path: &Path, display: &str) -> Result<InputFile, EngineError> {
         source,
     })?;
     Ok(InputFile {
+        header: Vec::new(),
         path: path.to_string_lossy().into_owned(),
         display: display.to_owned(),
         bytes: metadata.len(),
@@ -241,12 +242,12 @@ impl<'j> Job<'j> {
         }
     }
 
-    /// Runs all maps; returns their segment files.
+    /// Runs all maps; returns the segment files of those that wrote one.
     fn maps(
         &self,
         inputs: &[(PathBuf, String)],
         sums: &mut Counters,
-    ) -> Result<Vec<PathBuf>, EngineError> {
+    ) -> Result<Vec<(u32, PathBuf)>, EngineError> {
         let files = inputs
             .iter()
             .map(|(path, display)| describe(path, display))
@@ -254,7 +255,9 @@ impl<'j> Job<'j> {
         let splits = cut_as(&files, self.options)?;
         let mut segments = Vec::with_capacity(splits.len());
         for (index, range) in splits.iter().enumerate() {
-            segments.push(self.map(&files, *range, (index, splits.len()), sums)?);
+            let map = u32::try_from(index).unwrap_or(u32::MAX);
+            let segment = self.map(&files, *range, (index, splits.len()), sums)?;
+            segments.extend(segment.map(|path| (map, path)));
         }
         Ok(segments)
     }
@@ -292,7 +295,7 @@ impl<'j> Job<'j> {
         range: SplitRange,
         (index, splits): (usize, usize),
         sums: &mut Counters,
-    ) -> Result<PathBuf, EngineError> {
+    ) -> Result<Option<PathBuf>, EngineError> {
         let segment_path = self.scratch.join(format!("map-{index}.segment"));
         let report = self.program.map(&mut MapTask {
             file: &files[range.file as usize],
@@ -310,22 +313,24 @@ impl<'j> Job<'j> {
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
             side_files: NO_SIDE_FILES,
+            host: NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;
         add(sums, &report.counters);
-        Ok(segment_path)
+        let is_empty = report.stored_bytes.iter().all(|bytes| *bytes == 0);
+        Ok((!is_empty).then_some(segment_path))
     }
 
     fn reduce(
         &self,
         partition: u32,
-        segments: &[PathBuf],
+        segments: &[(u32, PathBuf)],
         output: &mut dyn Write,
         sums: &mut Counters,
     ) -> Result<PartOutput, EngineError> {
         let mut sources = Vec::new();
-        for (map, path) in (0_u32..).zip(segments) {
+        for &(map, ref path) in segments {
             let file =
                 SegmentFile::open(path).map_err(|source| EngineError::Segment { map, source })?;
             if let Some((offset, bytes)) = file.partition_range(partition) {
@@ -350,6 +355,7 @@ impl<'j> Job<'j> {
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
             side_files: NO_SIDE_FILES,
+            host: NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;

@@ -96,6 +96,7 @@ fn cut(
         files.push(PlannedFile {
             cuts: cuts.collect(),
             file: InputFile {
+                header: Vec::new(),
                 display: shown,
                 path,
                 bytes,
@@ -111,7 +112,7 @@ fn cut(
     Ok(files)
 }
 
-fn of_client(path: &str, error: &ClientError) -> FailureCause {
+pub(crate) fn of_client(path: &str, error: &ClientError) -> FailureCause {
     let path = path.to_owned();
     let detail = error.to_string();
     match error.detail() {

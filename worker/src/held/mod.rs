@@ -128,7 +128,11 @@ impl Held {
                     to_fetch.push(grant.clone());
                     Phase::Fetching
                 }
-                Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. } => {
+                Work::Plan { .. }
+                | Work::Map { .. }
+                | Work::Close { .. }
+                | Work::Commit { .. }
+                | Work::Notify { .. } => {
                     self.queue(attempt);
                     Phase::Ready(None)
                 }

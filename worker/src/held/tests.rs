@@ -33,12 +33,16 @@ fn spec() -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
 fn grant(text: &str) -> Arc<Grant> {
     let attempt = id(text);
     let file = InputFile {
+        header: Vec::new(),
         path: "/a".to_owned(),
         display: "a".to_owned(),
         bytes: 1,
@@ -65,7 +69,8 @@ fn grant(text: &str) -> Arc<Grant> {
         },
         vivat_shared::ids::TaskKind::Plan
         | vivat_shared::ids::TaskKind::Close
-        | vivat_shared::ids::TaskKind::Commit => Work::Plan {
+        | vivat_shared::ids::TaskKind::Commit
+        | vivat_shared::ids::TaskKind::Notify => Work::Plan {
             datasets: Vec::new(),
             previous: None,
         },

@@ -8,6 +8,8 @@
 mod commit;
 mod elsewhere;
 mod here;
+mod log;
+mod notify;
 mod panics;
 mod programs;
 mod rounds;
@@ -37,6 +39,7 @@ use crate::load::{self, Load};
 use crate::remote::Stores;
 use crate::shuffle::Shuffle;
 use crate::sink::OutputPaths;
+use log::{KeptLog, Seat};
 use programs::Programs;
 use rounds::{Broadcasts, RoundEnd};
 use side::SideFilesOfJobs;
@@ -207,7 +210,7 @@ impl Runner {
                     Err(_) => Ok(()),
                 }
             }
-            TaskKind::Plan | TaskKind::Close | TaskKind::Commit => Ok(()),
+            TaskKind::Plan | TaskKind::Close | TaskKind::Commit | TaskKind::Notify => Ok(()),
         };
         if let Err(error) = deleted.and_then(|()| self.dir.remove_scratch(attempt)) {
             tracing::warn!(%attempt, error = %error, "cannot delete an attempt's files");
@@ -240,25 +243,35 @@ impl Runner {
 
     fn run_one(&self, taken: Taken, cell: usize) {
         tracing::debug!(attempt = %taken.grant.attempt, "attempt started");
+        let seat = self.seat(&taken, cell);
         let ended = panics::caught(|| {
-            self.work(&taken, cell, &mut |number, chunk| {
+            self.work(&taken, &seat, &mut |number, chunk| {
                 self.append(&taken.grant, number, chunk)
             })
         });
-        self.end(taken, cell, ended);
+        self.end(taken, &seat, ended);
+    }
+
+    fn seat(&self, taken: &Taken, cell: usize) -> Seat {
+        let directory = self.dir.slot_scratch_path(cell);
+        Seat {
+            cell,
+            log: KeptLog::new(taken.grant.attempt, directory),
+        }
     }
 
     /// Makes an outcome of how the work ended.
-    fn end(&self, taken: Taken, cell: usize, ended: Ended) {
+    fn end(&self, taken: Taken, seat: &Seat, ended: Ended) {
         let grant = taken.grant.clone();
-        self.die_if_asked(cell);
-        let outcome = match ended {
+        self.die_if_asked(seat.cell);
+        let mut outcome = match ended {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(Fault::Stopped)) => Outcome::Killed,
             Ok(Err(Fault::Cause(cause))) => failed(&grant, cause, String::new()),
             Ok(Err(Fault::BadSegment { map })) => return self.fetch_again(taken, map),
-            Err(panic) => self.panicked(&grant, panic, cell),
+            Err(panic) => self.panicked(&grant, panic, seat.cell),
         };
+        self.keep_log(&grant, &seat.log, &mut outcome);
         match &outcome {
             Outcome::Failed(failure) => tracing::warn!(
                 attempt = %grant.attempt,
@@ -297,7 +310,7 @@ impl Runner {
         }
     }
 
-    fn work(&self, taken: &Taken, cell: usize, send: &mut SendChunk<'_>) -> Result<Outcome, Fault> {
+    fn work(&self, taken: &Taken, seat: &Seat, send: &mut SendChunk<'_>) -> Result<Outcome, Fault> {
         let grant = &taken.grant;
         self.delay_if_asked(grant);
         if grant.cancel.is_cancelled() {
@@ -322,10 +335,10 @@ impl Runner {
                     blocks,
                     blocks_start: *blocks_start,
                 };
-                self.map(grant, &slice, cell)
+                self.map(grant, &slice, seat)
             }
             Work::Reduce { output, .. } => {
-                self.reduce(grant, taken.fetched.as_ref(), *output, cell)
+                self.reduce(grant, taken.fetched.as_ref(), *output, seat)
             }
             Work::Close {
                 parts,
@@ -350,6 +363,7 @@ impl Runner {
                 blocks,
                 replaces,
             } => self.commit(grant, (parts, blocks), replaces.as_ref()),
+            Work::Notify { notify, event } => self.notify(grant, notify, event),
         }
     }
 
@@ -419,9 +433,14 @@ fn failed(grant: &Grant, mut cause: FailureCause, mut output_tail: String) -> Ou
             offset: split.offset,
             bytes: split.bytes,
         }),
-        Work::Plan { .. } | Work::Reduce { .. } | Work::Close { .. } | Work::Commit { .. } => None,
+        Work::Plan { .. }
+        | Work::Reduce { .. }
+        | Work::Close { .. }
+        | Work::Commit { .. }
+        | Work::Notify { .. } => None,
     };
     Outcome::Failed(AttemptFailure {
+        log: None,
         cause,
         input,
         output_tail,

@@ -198,6 +198,7 @@ impl Runner {
             served: Arc::new(Served::default()),
         };
         opener.open(&InputFile {
+            header: Vec::new(),
             path: String::new(),
             display: String::new(),
             bytes,

@@ -21,6 +21,7 @@ use vivat_shared::limits::INPUT_FILES_MAX;
 use vivat_shared::size_code::SizeCode;
 
 use super::commit::Part;
+use super::log::Seat;
 use super::rounds::{Given, format_of};
 use super::times::Times;
 use super::{Fault, Runner, SendChunk, elsewhere};
@@ -147,7 +148,7 @@ impl Runner {
         &self,
         grant: &Arc<Grant>,
         slice: &Slice<'_>,
-        cell: usize,
+        seat: &Seat,
     ) -> Result<Outcome, Fault> {
         let served = Arc::new(Served::default());
         let dataset = DatasetOpener {
@@ -174,7 +175,7 @@ impl Runner {
             .map_err(self.storage("a segment"))?;
         let scratch = self
             .dir
-            .slot_scratch(cell)
+            .slot_scratch(seat.cell)
             .map_err(self.storage("a spill"))?;
         let times = Times::start(self.dir.threads());
         let report = program.executable.map(&mut MapTask {
@@ -193,10 +194,11 @@ impl Runner {
             parameters: &program.parameters,
             broadcast: &slice.given.broadcast,
             side_files: &slice.given.side_files,
+            host: &seat.log,
             progress: &grant.progress,
             cancel: &grant.cancel,
         });
-        let mut report = report.map_err(fault)?;
+        let mut report = report.map_err(|error| fault_of(grant, error))?;
         let (elapsed, cpu) = (counters::MAP_ELAPSED_US, counters::MAP_CPU_US);
         times.count(&mut report.counters, elapsed, cpu);
         for (name, bytes) in [
@@ -209,6 +211,7 @@ impl Runner {
         }
         point("map-done").map_err(self.storage("a segment"))?;
         Ok(Outcome::Mapped {
+            log: None,
             segments: report
                 .stored_bytes
                 .iter()
@@ -225,16 +228,16 @@ impl Runner {
         grant: &Arc<Grant>,
         fetched: Option<&Fetched>,
         output: Option<DatasetId>,
-        cell: usize,
+        seat: &Seat,
     ) -> Result<Outcome, Fault> {
         let times = Times::start(self.dir.threads());
         let (output, blocks, mut sums) = match (output, &grant.spec.output) {
-            (Some(output), _) => self.reduce_to_dataset(grant, fetched, output, cell)?,
+            (Some(output), _) => self.reduce_to_dataset(grant, fetched, output, seat)?,
             (None, OutputLocation::Objects { url }) => {
-                self.reduce_to_objects(grant, fetched, url, cell)?
+                self.reduce_to_objects(grant, fetched, url, seat)?
             }
             (None, OutputLocation::Directory { .. } | OutputLocation::Dataset { .. }) => {
-                self.reduce_to_file(grant, fetched, cell)?
+                self.reduce_to_file(grant, fetched, seat)?
             }
         };
         let attempt = grant.attempt;
@@ -248,6 +251,7 @@ impl Runner {
             fetched.sums().count(self.dir.threads(), &mut sums);
         }
         Ok(Outcome::Reduced {
+            log: None,
             output,
             blocks,
             counters: sums,
@@ -259,15 +263,15 @@ impl Runner {
         &self,
         grant: &Arc<Grant>,
         fetched: Option<&Fetched>,
-        cell: usize,
+        seat: &Seat,
     ) -> Result<Reduced, Fault> {
         let paths = self.output(grant)?;
         paths.create_staging()?;
         let file = paths.attempt_file(grant.attempt);
         let mut part = Part::create(&file).map_err(|e| paths.cause(&e))?;
-        let report = match self.reduce_into(&mut part, grant, fetched, cell)? {
+        let report = match self.reduce_into(&mut part, grant, fetched, seat)? {
             Err(EngineError::Output { source }) => return Err(paths.cause(&source).into()),
-            report => report.map_err(fault)?,
+            report => report.map_err(|error| fault_of(grant, error))?,
         };
         part.sync()
             .and_then(|()| paths.sync_staging())
@@ -281,7 +285,7 @@ impl Runner {
         grant: &Arc<Grant>,
         fetched: Option<&Fetched>,
         output: DatasetId,
-        cell: usize,
+        seat: &Seat,
     ) -> Result<Reduced, Fault> {
         let failed = |error: &io::Error| {
             if grant.cancel.is_cancelled() {
@@ -299,9 +303,9 @@ impl Runner {
             attempt: grant.attempt.number,
             worker: grant.worker.worker,
         });
-        let report = match self.reduce_into(&mut part, grant, fetched, cell)? {
+        let report = match self.reduce_into(&mut part, grant, fetched, seat)? {
             Err(EngineError::Output { source }) => return Err(failed(&source)),
-            report => report.map_err(fault)?,
+            report => report.map_err(|error| fault_of(grant, error))?,
         };
         let blocks = part.finish().map_err(|error| failed(&error))?;
         Ok((report.output, blocks, report.counters))
@@ -313,20 +317,24 @@ impl Runner {
         output: &mut dyn Write,
         grant: &Arc<Grant>,
         fetched: Option<&Fetched>,
-        cell: usize,
+        seat: &Seat,
     ) -> Result<Result<ReduceReport, EngineError>, Fault> {
         let attempt = grant.attempt;
         let program = self.programs.get(attempt.task.round, &grant.spec)?;
         let given = match &grant.work {
             Work::Reduce { broadcast, .. } => self.given(grant, broadcast)?,
-            Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. } => {
+            Work::Plan { .. }
+            | Work::Map { .. }
+            | Work::Close { .. }
+            | Work::Commit { .. }
+            | Work::Notify { .. } => {
                 self.given(grant, &Broadcast::None)?
             }
         };
         let sources = fetched.map(Fetched::sources).unwrap_or_default();
         let scratch = self
             .dir
-            .slot_scratch(cell)
+            .slot_scratch(seat.cell)
             .map_err(self.storage("a merge"))?;
         Ok(program.executable.reduce(&mut ReduceTask {
             partition: attempt.task.index,
@@ -339,6 +347,7 @@ impl Runner {
             parameters: &program.parameters,
             broadcast: &given.broadcast,
             side_files: &given.side_files,
+            host: &seat.log,
             progress: &grant.progress,
             cancel: &grant.cancel,
         }))
@@ -432,6 +441,15 @@ fn step(grant: &Grant) -> Result<&StepSpec, Fault> {
         }
         .into()
     })
+}
+
+/// What an error of the engine means for an attempt: one that was told to stop did not
+/// fail, whatever its program makes of that.
+pub(super) fn fault_of(grant: &Grant, error: EngineError) -> Fault {
+    match grant.cancel.is_cancelled() {
+        true => Fault::Stopped,
+        false => fault(error),
+    }
 }
 
 pub(super) fn fault(error: EngineError) -> Fault {

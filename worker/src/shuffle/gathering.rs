@@ -1,7 +1,7 @@
 //! Drives the gathering of one reduce: the leader's locations in, streams to
 //! holders out, until every map's segment is here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,16 @@ use vivat_shared::attempt::{AttemptFailure, Outcome, SegmentLocation, Work};
 use vivat_shared::ids::{AttemptId, Epoch, RoundId, TaskId, TaskKind, WorkerEpoch, WorkerId};
 
 use super::fetched::{Fetched, Piece, Scratch};
-use super::flight::{Arrival, Flight, Landing, check};
-use super::gather::{Complaint, Failure, Gather, MapOutput};
+use super::gather::{Batch, Complaint, Failure, Gather, MapOutput};
+use super::landing::{Landing, check};
+use super::order::{Arrival, Arrivals, Order};
 use super::{Shuffle, locations};
 use crate::dir::WorkerDir;
 use crate::held::Grant;
 use crate::session::{blocking, call_leader};
 
 const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Messages between the parts of one gathering.
+/// Messages of the leader that wait to be read.
 const QUEUE_MAX: usize = 64;
 
 /// The state of one gathering.
@@ -32,10 +33,11 @@ struct Gathering {
     gather: Gather,
     addresses: HashMap<WorkerEpoch, String>,
     landing: Landing,
-    /// Batches on their way, by holder.
-    flights: JoinSet<WorkerEpoch>,
-    asked: HashSet<WorkerEpoch>,
-    arrivals: mpsc::Sender<(WorkerEpoch, Arrival)>,
+    /// Segments that were asked for and have not come, by holder.
+    asked: HashMap<WorkerEpoch, usize>,
+    arrivals: Arrivals,
+    /// Segments of this worker that are being looked up.
+    lookups: JoinSet<()>,
     complaints: JoinSet<()>,
 }
 
@@ -60,16 +62,16 @@ impl Shuffle {
         });
         let share = || self.memory.share();
         let memory = fetched.memory.get_or_insert_with(share).clone();
-        let (arrivals, arriving) = mpsc::channel(QUEUE_MAX);
+        let (arrivals, arriving) = mpsc::unbounded_channel();
         let gathering = Gathering {
             shuffle: self.clone(),
             grant: grant.clone(),
             gather: Gather::new(fetched),
             addresses: HashMap::new(),
             landing: Landing { scratch, memory },
-            flights: JoinSet::new(),
-            asked: HashSet::new(),
+            asked: HashMap::new(),
             arrivals,
+            lookups: JoinSet::new(),
             complaints: JoinSet::new(),
         };
         match gathering.run(arriving).await {
@@ -82,6 +84,7 @@ impl Shuffle {
                 let cause = self.dir.cause("fetched segments", &error);
                 tracing::warn!(%attempt, cause = %cause, "cannot gather segments");
                 let outcome = Outcome::Failed(AttemptFailure {
+                    log: None,
                     cause,
                     input: None,
                     output_tail: String::new(),
@@ -96,7 +99,7 @@ impl Shuffle {
 impl Gathering {
     async fn run(
         mut self,
-        mut arriving: mpsc::Receiver<(WorkerEpoch, Arrival)>,
+        mut arriving: mpsc::UnboundedReceiver<(WorkerEpoch, Arrival)>,
     ) -> std::io::Result<Fetched> {
         let (updates, mut updated) = mpsc::channel(QUEUE_MAX);
         let request = v1::WatchSegmentsRequest {
@@ -107,22 +110,15 @@ impl Gathering {
         let _subscription = AbortOnDropHandle::new(tokio::spawn(follow));
         while !self.gather.is_complete() {
             self.gather.wake(Instant::now());
-            while let Some((holder, outputs)) = self.gather.next_batch(&self.asked) {
-                self.ask(holder, outputs);
+            while let Some(batch) = self.next_batch() {
+                self.ask(batch);
             }
             let wake = self.gather.next_wake();
             tokio::select! {
                 Some(update) = updated.recv() => self.learn(update),
                 Some((holder, arrival)) = arriving.recv() => self.arrived(holder, arrival)?,
-                Some(landed) = self.flights.join_next() => {
-                    // What it sent before it ended is taken before it is asked again.
-                    while let Ok((holder, arrival)) = arriving.try_recv() {
-                        self.arrived(holder, arrival)?;
-                    }
-                    match landed {
-                        Ok(holder) => { self.asked.remove(&holder); }
-                        Err(error) => return Err(std::io::Error::other(error)),
-                    }
+                Some(looked) = self.lookups.join_next() => {
+                    looked.map_err(std::io::Error::other)?;
                 }
                 Some(_) = self.complaints.join_next() => {}
                 () = sleep_until(wake), if wake.is_some() => {}
@@ -153,42 +149,45 @@ impl Gathering {
         }
     }
 
-    fn ask(&mut self, holder: WorkerEpoch, outputs: Vec<MapOutput>) {
-        self.asked.insert(holder);
+    fn next_batch(&mut self) -> Option<Batch> {
+        let asked = &self.asked;
+        self.gather.next_batch(|holder| asked.contains_key(&holder))
+    }
+
+    fn ask(&mut self, batch: Batch) {
+        let holder = batch.holder;
+        self.asked.insert(holder, batch.outputs.len());
         let arrivals = self.arrivals.clone();
         let (round, partition) = (self.grant.attempt.task.round, self.partition());
-        let shuffle = self.shuffle.clone();
+        let shuffle = &self.shuffle;
         if holder.worker == self.grant.worker.worker {
             let doubt = |output| (output, self.gather.is_doubted(output));
-            let outputs = outputs.into_iter().map(doubt).collect();
-            self.flights.spawn(async move {
-                let dir = shuffle.dir.clone();
+            let outputs = batch.outputs.into_iter().map(doubt).collect();
+            let dir = shuffle.dir.clone();
+            self.lookups.spawn(async move {
                 for arrival in look_up(dir, round, partition, outputs).await {
-                    if arrivals.send((holder, arrival)).await.is_err() {
-                        break;
-                    }
+                    // Nobody wants them any more when it fails.
+                    let _unwanted = arrivals.send((holder, arrival));
                 }
-                holder
             });
             return;
         }
-        let address = self.addresses.get(&holder).cloned().unwrap_or_default();
-        let flight = Flight {
-            holder,
-            round,
-            partition,
-            outputs,
-            landing: self.landing.clone(),
-            arrivals,
-        };
-        self.flights.spawn(async move {
-            shuffle.fly(flight, &address).await;
-            holder
-        });
+        let address = self.addresses.get(&holder).map_or("", String::as_str);
+        let landing = self.landing.clone();
+        let order = Order::new((round, partition), batch, landing, arrivals);
+        if let Some(line) = shuffle.lines.order(order, address) {
+            shuffle.tasks.spawn_on(line.run(), &shuffle.runtime);
+        }
     }
 
     fn arrived(&mut self, holder: WorkerEpoch, arrival: Arrival) -> std::io::Result<()> {
         let now = Instant::now();
+        if let Some(left) = self.asked.get_mut(&holder) {
+            *left -= 1;
+            if *left == 0 {
+                self.asked.remove(&holder);
+            }
+        }
         let complaint = match arrival {
             Arrival::Got(output, piece) => {
                 self.gather.got(output, piece);
@@ -242,21 +241,6 @@ impl Gathering {
 
     fn partition(&self) -> u32 {
         self.grant.attempt.task.index
-    }
-}
-
-impl Shuffle {
-    async fn fly(&self, flight: Flight, address: &str) {
-        // The semaphore is never closed.
-        let Ok(_stream) = self.streams.acquire().await else {
-            return;
-        };
-        let Some(channel) = self.holders.get(address) else {
-            return flight.fail(Failure::Unreachable).await;
-        };
-        if !flight.fly(channel).await {
-            self.holders.give_up(address);
-        }
     }
 }
 

@@ -240,6 +240,7 @@ fn look_at(found: Found) -> Result<InputFile, FailureCause> {
         return Err(unreadable(display, &error));
     }
     Ok(InputFile {
+        header: Vec::new(),
         path: text.to_owned(),
         display,
         bytes: metadata.len(),

@@ -123,6 +123,7 @@ impl Listing<'_> {
         let (found, ranges) = patiently(|| object.look()).await?;
         Ok(PlannedFile {
             file: InputFile {
+                header: Vec::new(),
                 path: self.url.to_owned(),
                 display: self.display.to_owned(),
                 bytes: found.bytes,
@@ -284,6 +285,7 @@ impl Listing<'_> {
         let found = Found::from(object);
         PlannedFile {
             file: InputFile {
+                header: Vec::new(),
                 path: url.clone(),
                 display: url,
                 bytes: found.bytes,

@@ -98,6 +98,7 @@ fn what_cannot_be_input_is_told_by_its_kind() {
 
 fn file(name: &str, bytes: u64) -> InputFile {
     InputFile {
+        header: Vec::new(),
         path: format!("/{name}"),
         display: name.to_owned(),
         bytes,

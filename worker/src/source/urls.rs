@@ -150,7 +150,7 @@ impl Read for UrlReader {
     }
 }
 
-fn waiting() -> Waiting {
+pub(super) fn waiting() -> Waiting {
     Waiting {
         runtime: Handle::current(),
         stopped: CancellationToken::new(),

@@ -10,10 +10,7 @@ use vivat_shared::job::{
 };
 use vivat_worker::{Worker, WorkerConfig, WorkerHandle};
 
-use crate::leader::FakeLeader;
-
-/// Longer than anything here takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+use crate::leader::{DEADLINE, FakeLeader};
 
 pub fn id(text: &str) -> AttemptId {
     text.parse().unwrap()
@@ -46,6 +43,9 @@ pub fn word_count(directory: &Path, pattern: &str, reducers: u32) -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
@@ -54,6 +54,7 @@ pub fn map_of(attempt: &str, path: &Path) -> Assignment {
     use std::os::unix::fs::MetadataExt;
     let found = std::fs::metadata(path).unwrap();
     let file = InputFile {
+        header: Vec::new(),
         path: path.to_str().unwrap().to_owned(),
         display: path.file_name().unwrap().to_str().unwrap().to_owned(),
         bytes: found.len(),

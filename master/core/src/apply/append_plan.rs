@@ -3,7 +3,9 @@
 
 use vivat_shared::attempt::{InputFile, InputOrigin, PlanChunk, SplitRange};
 use vivat_shared::ids::{AttemptId, JobId, TaskKind, WorkerEpoch};
-use vivat_shared::limits::{INPUT_FILES_MAX, PATH_BYTES_MAX, PLAN_CHUNK_BYTES_MAX, SPLITS_MAX};
+use vivat_shared::limits::{
+    CSV_HEADER_BYTES_MAX, INPUT_FILES_MAX, PATH_BYTES_MAX, PLAN_CHUNK_BYTES_MAX, SPLITS_MAX,
+};
 use vivat_shared::plan::checksum;
 
 use super::Context;
@@ -103,10 +105,17 @@ fn check_names(draft: &PlanDraft, content: &PlanChunk) -> Result<u64, String> {
         if file.path.len() > PATH_BYTES_MAX || file.display.len() > PATH_BYTES_MAX {
             return Err(format!("a path of more than {PATH_BYTES_MAX} bytes"));
         }
-        name_bytes += (file.path.len() + file.display.len()) as u64;
+        if file.header.len() > CSV_HEADER_BYTES_MAX {
+            return Err(format!(
+                "a header of more than {CSV_HEADER_BYTES_MAX} bytes"
+            ));
+        }
+        name_bytes += (file.path.len() + file.display.len() + file.header.len()) as u64;
     }
     if name_bytes > PLAN_NAME_BYTES_MAX {
-        return Err(format!("more than {PLAN_NAME_BYTES_MAX} bytes of paths"));
+        return Err(format!(
+            "more than {PLAN_NAME_BYTES_MAX} bytes of paths and headers"
+        ));
     }
     Ok(name_bytes)
 }

@@ -28,6 +28,9 @@ fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejectio
         worker,
         backup,
     } = grant;
+    if task.kind == TaskKind::Notify {
+        return assign_notice(context, grant);
+    }
     verify(context.state, grant)?;
     let (now_ms, age_ms) = (context.state.now_ms, context.state.age_ms);
     let id = task.round.job;
@@ -62,6 +65,36 @@ fn assign(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejectio
     }
     if starts {
         context.events.push(Event::JobChanged { job: id });
+    }
+    let granted = Event::AttemptGranted { attempt, worker };
+    context.events.push(granted);
+    Ok(attempt)
+}
+
+/// A try to tell of a job's end; jobs' own attempts are not counted with it.
+fn assign_notice(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, Rejection> {
+    let Grant { task, worker, .. } = grant;
+    let id = task.round.job;
+    let (state, age_ms) = (&*context.state, context.state.age_ms);
+    let holder = state.check_worker(worker)?;
+    let job = state.job(id).ok_or(Rejection::UnknownJob(id))?;
+    let due = job
+        .notice
+        .as_ref()
+        .is_some_and(|notice| notice.task(id) == task && notice.is_due(age_ms));
+    let takes = holder.held() < holder.held_max() && may_hold(job, task, holder);
+    if grant.backup || !due || !takes {
+        return Err(Rejection::NotGrantable(task));
+    }
+    let notice = context
+        .state
+        .job_mut(id)
+        .and_then(|job| job.notice.as_mut());
+    let number = notice.and_then(|notice| notice.grant(worker));
+    let number = number.ok_or(Rejection::NotGrantable(task))?;
+    let attempt = AttemptId { task, number };
+    if let Some(holder) = context.state.worker_mut(worker.worker) {
+        holder.running.insert(attempt);
     }
     let granted = Event::AttemptGranted { attempt, worker };
     context.events.push(granted);

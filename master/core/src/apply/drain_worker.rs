@@ -1,10 +1,10 @@
 //! `DrainWorker`: a draining worker finishes what it has and gets nothing new.
 //! `RevokeAttempts`: what it has not finished at its deadline runs elsewhere.
 
-use vivat_shared::ids::{AttemptId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch, WorkerId};
 
 use super::Context;
-use super::effects::revoke;
+use super::effects::{Told, end_try, revoke};
 use crate::command::{Event, Rejection, Reply};
 use crate::state::Presence;
 
@@ -53,7 +53,15 @@ pub(super) fn revoke_attempts(
     let granted: Vec<AttemptId> = known.running.iter().copied().collect();
     for attempt in granted {
         // A commit is past recall: it alone ends its job.
-        if attempt.task.kind == vivat_shared::ids::TaskKind::Commit {
+        if attempt.task.kind == TaskKind::Commit {
+            continue;
+        }
+        if attempt.task.kind == TaskKind::Notify {
+            context
+                .events
+                .push(Event::AttemptRevoked { attempt, worker });
+            let stopped = Told::Missed("stopped by a drain".to_owned());
+            end_try(context, attempt, worker, stopped);
             continue;
         }
         if revoke(context, attempt, worker) {

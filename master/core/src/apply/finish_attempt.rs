@@ -18,8 +18,11 @@ use vivat_shared::timeline::AttemptEnd;
 
 use super::Context;
 use super::append_blocks::known_holders;
-use super::effects::{Lost, accept, charge_loss, end_job, end_work, fail_job, input_of, release};
+use super::effects::{
+    LogOf, Lost, accept, charge_loss, end_job, end_work, fail_job, input_of, keep_log, release,
+};
 use super::finish_close::{Verdict, check_blocks, finish_close};
+use super::finish_notice::finish_notice;
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::SEGMENTS_MAX;
 use crate::state::{Fate, Job, JobEnd, Phase, Plan, PlanDraft, State};
@@ -30,7 +33,11 @@ pub(super) fn apply(
     worker: WorkerEpoch,
     outcome: &Outcome,
 ) -> Result<Reply, Rejection> {
+    if context.state.is_telling(attempt, worker) {
+        return Ok(finish_notice(context, attempt, worker, outcome));
+    }
     context.state.check_live(attempt, worker)?;
+    keep_log_of(context, attempt, worker, outcome);
     let refused = match outcome {
         Outcome::Planned {
             chunks,
@@ -51,6 +58,7 @@ pub(super) fn apply(
             segments,
             counters,
             skipped,
+            log: _,
         } => finish_map(context, attempt, worker, segments, counters)
             .map(|()| note_skipped(context, attempt, skipped)),
         Outcome::Reduced {
@@ -58,6 +66,7 @@ pub(super) fn apply(
             blocks,
             counters,
             skipped,
+            log: _,
         } => check_part(context.state, attempt, output, blocks).map(|()| {
             finish_reduce(context, attempt, worker, *output, blocks, counters);
             note_skipped(context, attempt, skipped);
@@ -76,6 +85,7 @@ pub(super) fn apply(
             finish_close(context, attempt, worker, verdict)
         }
         Outcome::Committed => finish_commit(context, attempt, worker),
+        Outcome::Notified => Err(contradiction("nobody was to be told")),
         Outcome::Failed(failure) => {
             fail(context, attempt, worker, failure);
             Ok(())
@@ -93,6 +103,7 @@ pub(super) fn apply(
     // the attempt, because nothing else would ever end it.
     if let Err(cause) = refused {
         let failure = AttemptFailure {
+            log: None,
             cause,
             input: None,
             output_tail: String::new(),
@@ -100,6 +111,36 @@ pub(super) fn apply(
         fail(context, attempt, worker, &failure);
     }
     Ok(Reply::Done)
+}
+
+/// What an attempt wrote stays readable when its worker is gone.
+fn keep_log_of(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    outcome: &Outcome,
+) {
+    let of = match outcome {
+        Outcome::Mapped { log, .. } | Outcome::Reduced { log, .. } => LogOf {
+            end: AttemptEnd::Accepted,
+            problem: "",
+            tail: "",
+            log: log.as_ref(),
+        },
+        Outcome::Failed(failure) => LogOf {
+            end: AttemptEnd::Failed,
+            problem: &failure.cause.to_string(),
+            tail: tail(&failure.output_tail),
+            log: failure.log.as_ref(),
+        },
+        Outcome::Planned { .. }
+        | Outcome::Closed { .. }
+        | Outcome::Committed
+        | Outcome::Notified
+        | Outcome::Killed
+        | Outcome::HandedBack => return,
+    };
+    keep_log(context, attempt, worker, &of);
 }
 
 pub(super) fn contradiction(detail: &str) -> FailureCause {

@@ -24,6 +24,7 @@ mod effects;
 mod expire_worker;
 mod finish_attempt;
 mod finish_close;
+mod finish_notice;
 mod forget_job;
 mod judge_segment;
 mod open_dataset;
@@ -32,6 +33,7 @@ mod register_worker;
 mod remove_dataset;
 mod report_fetch_failure;
 mod restore_segments;
+mod retry_job;
 mod seal_dataset;
 mod submit_job;
 mod time_out_job;
@@ -125,6 +127,8 @@ fn dispatch(context: &mut Context<'_>, command: &Command) -> Result<Reply, Rejec
             healthy,
         } => judge_segment::apply(context, *term, *map, *holder, *healthy),
         Command::ForgetJob { job } => forget_job::apply(context, *job),
+        Command::RetryJob { key, job } => retry_job::apply(context, key, *job),
+        Command::GiveUpNotice { job } => finish_notice::give_up(context, *job),
         Command::Data(command) => dispatch_data(context, command),
     }
 }

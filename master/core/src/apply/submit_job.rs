@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vivat_shared::ids::{DatasetId, JobId};
+use vivat_shared::ids::{DatasetId, JobId, RoundId};
 use vivat_shared::job::{InputPattern, JobSpec, OutputLocation, SpecError};
 use vivat_shared::limits::{JOB_KEY_BYTES_MAX, JOB_SPEC_BYTES_MAX};
 use vivat_shared::view::AttemptCounts;
@@ -14,7 +14,7 @@ use super::open_dataset::check_not_of_job;
 use crate::command::{Event, Rejection, Reply};
 use crate::limits::{JOBS_ACTIVE_MAX, SPEC_BYTES_MAX};
 use crate::state::job::{hosts, writes_dataset};
-use crate::state::{Active, DatasetOutput, History, Job, Stage, State};
+use crate::state::{Active, DatasetOutput, History, Job, Logs, Stage, State};
 
 pub(super) fn apply(
     context: &mut Context<'_>,
@@ -42,6 +42,11 @@ pub(super) fn apply(
     let side_files = spec.side_files.iter().map(|file| &file.location);
     let side_datasets = named_datasets(state, side_files)?;
     let id = JobId(state.last_job + 1);
+    let first = RoundId {
+        job: id,
+        step: 0,
+        round: 0,
+    };
     let mut job = Job {
         id,
         key: Arc::from(key),
@@ -59,7 +64,14 @@ pub(super) fn apply(
         history: History::default(),
         skipped_records: 0,
         skipped: Vec::new(),
-        stage: Stage::Active(Box::new(Active::new(id, spec, state.age_ms))),
+        logs: Logs::default(),
+        endings: 0,
+        notice: None,
+        retries: 0,
+        retry_key: None,
+        begun_age_ms: state.age_ms,
+        numbers: 0,
+        stage: Stage::Active(Box::new(Active::new(first, spec, state.age_ms, 0))),
     };
     if let Some(name) = output_name(&job)
         && !spec.overwrite

@@ -19,13 +19,21 @@ pub(super) fn check(state: &State) -> Vec<Violation> {
     let rows = ensure(state.timeline.rows() <= TIMELINE_ROWS_MAX, "L8", || {
         format!("{} rows of timelines", state.timeline.rows())
     });
+    let logs = state.jobs().filter_map(check_logs);
     let tasks = state.jobs().filter_map(check_job);
     jobs.into_iter()
         .chain(lost)
         .chain(specs)
         .chain(rows)
         .chain(tasks)
+        .chain(logs)
         .collect()
+}
+
+fn check_logs(job: &Job) -> Option<Violation> {
+    ensure(job.logs.is_consistent(), "L8", || {
+        format!("logs of {}", job.id)
+    })
 }
 
 fn check_job(job: &Job) -> Option<Violation> {

@@ -1,5 +1,6 @@
 //! S6, for segments: while a reduce needs them, the segments of a completed map
-//! are at a worker whose epoch is current; a suspicion is about such a one.
+//! are at a worker whose epoch is current, unless it wrote none; a suspicion is about
+//! such a one.
 
 use super::{Violation, ensure};
 use crate::state::{Job, Round, Running, State};
@@ -17,6 +18,9 @@ pub(super) fn check(state: &State) -> Vec<Violation> {
 fn check_round(state: &State, round: &Round) -> Vec<Violation> {
     let holders = (0..round.maps.len()).filter_map(|map| {
         let there = round.maps.accepted(map)?;
+        if !round.has_segments(map) {
+            return None;
+        }
         ensure(state.check_worker(there.worker).is_ok(), "S6", || {
             format!(
                 "map {map} of {} is at {}, which is not current",

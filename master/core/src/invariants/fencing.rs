@@ -7,10 +7,14 @@ use super::{Violation, ensure};
 use crate::state::{Job, State};
 
 pub(super) fn check(state: &State) -> Vec<Violation> {
+    let telling = state
+        .jobs()
+        .filter_map(|job| job.notice.as_ref()?.live(job.id));
     let granted: BTreeSet<_> = state
         .jobs()
         .filter_map(Job::active)
         .flat_map(crate::state::Active::live)
+        .chain(telling)
         .collect();
     let held: BTreeSet<_> = state
         .workers()

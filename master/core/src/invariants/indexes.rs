@@ -7,7 +7,7 @@ use std::sync::Arc;
 use vivat_shared::ids::JobId;
 
 use super::{Violation, ensure};
-use crate::state::{Job, Presence, State, turn_of};
+use crate::state::{Job, Notice, Presence, State, turn_of};
 
 pub(super) fn check(state: &State) -> Vec<Violation> {
     check_jobs(state)
@@ -36,6 +36,9 @@ fn check_jobs(state: &State) -> Vec<Violation> {
         .filter(|job| job.active().is_some())
         .filter_map(|job| Some((job.deadline_age_ms()?, job.id)))
         .collect::<BTreeSet<_>>();
+    let owed = ids(state
+        .jobs()
+        .filter(|job| job.notice.as_ref().is_some_and(Notice::is_owed)));
     let spec_bytes: u64 = state.jobs().map(|job| u64::from(job.spec_bytes)).sum();
     let checks = [
         ("spec bytes", spec_bytes == state.spec_bytes),
@@ -44,6 +47,7 @@ fn check_jobs(state: &State) -> Vec<Violation> {
         ("ended", ended == state.ended.iter().copied().collect()),
         ("ended once", ended.len() == state.ended.len()),
         ("suspected", suspected == state.suspected),
+        ("owed", owed == state.owed),
         ("timeouts", timeouts == state.timeouts),
         (
             "turns",

@@ -87,6 +87,10 @@ pub(super) fn check_step(before: &State, after: &State) -> Vec<Violation> {
 }
 
 fn check_progress(old: &Job, new: &Job) -> Option<Violation> {
+    if old.retries != new.retries {
+        // It may go back: what it had written for itself may be lost.
+        return None;
+    }
     let was = old.history.view();
     let is = new.history.view();
     // The oldest may have made room.

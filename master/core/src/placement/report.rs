@@ -75,7 +75,7 @@ fn judge(state: &State, worker: WorkerId, block: BlockSummary, report: &mut Repo
     let id = block.id;
     let directory = state.directory();
     let Some(known) = directory.get(id.dataset) else {
-        if directory.is_gone(id.dataset) {
+        if state.is_gone(id.dataset) {
             report.gone.push(id);
         } else if !parts(state, id.dataset).any(|part| part.summary == block && has(part, worker)) {
             report.unknown.push(id);
@@ -86,7 +86,7 @@ fn judge(state: &State, worker: WorkerId, block: BlockSummary, report: &mut Repo
     let summary = position.and_then(|at| known.blocks.summary(known.id, at));
     let Some(summary) = summary else {
         // A sealed dataset gets no more blocks: an attempt wrote it that did not win.
-        if known.sealed.is_some() {
+        if known.sealed.is_some() && !state.still_grows(known.id) {
             report.surplus.push(id);
         } else {
             report.unknown.push(id);

@@ -292,7 +292,7 @@ fn slots_taken(state: &State, worker: &Worker) -> u32 {
         .filter(|attempt| match attempt.task.kind {
             TaskKind::Map => true,
             TaskKind::Reduce => !waits_for_maps(attempt),
-            TaskKind::Plan | TaskKind::Close | TaskKind::Commit => false,
+            TaskKind::Plan | TaskKind::Close | TaskKind::Commit | TaskKind::Notify => false,
         });
     u32::try_from(taken.count()).unwrap_or(u32::MAX)
 }

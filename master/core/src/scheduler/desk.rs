@@ -146,6 +146,31 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Lets workers tell of jobs' ends, if their control slots are free: after what
+    /// jobs that run want of them.
+    pub(super) fn tell(&mut self) {
+        for id in &self.state.owed {
+            let due = self.state.job(*id).and_then(|job| {
+                let notice = job.notice.as_ref()?;
+                notice.is_due(self.age_ms).then_some((job, notice))
+            });
+            let Some((job, notice)) = due else {
+                continue;
+            };
+            if self.grants.len() >= self.limit || !self.has_room(Lane::Control) {
+                return;
+            }
+            self.place(&Want {
+                job,
+                task: notice.task(*id),
+                avoided: Vec::new(),
+                preferred: None,
+                share: None,
+                early: false,
+            });
+        }
+    }
+
     fn has_room(&self, lane: Lane) -> bool {
         self.rooms.iter().any(|room| match lane {
             Lane::Control => room.control_free,
@@ -476,7 +501,7 @@ fn has_place(room: &Room<'_>, want: &Want<'_>) -> bool {
     let early_max = room.worker.info.slots * EARLY_REDUCES_PER_SLOT;
     let held_max = match want.task.kind {
         TaskKind::Reduce => room.worker.reduces_held_max(),
-        TaskKind::Plan | TaskKind::Map | TaskKind::Close | TaskKind::Commit => {
+        TaskKind::Plan | TaskKind::Map | TaskKind::Close | TaskKind::Commit | TaskKind::Notify => {
             room.worker.held_max()
         }
     };

@@ -120,6 +120,7 @@ impl LivenessView {
 pub fn schedule(state: &State, liveness: &LivenessView, age_ms: u64, limit: usize) -> Vec<Grant> {
     let mut desk = Desk::open(state, liveness, age_ms, limit);
     desk.fill(Lane::Control);
+    desk.tell();
     desk.fill(Lane::Work);
     desk.into_grants()
 }

@@ -112,6 +112,18 @@ impl BlockTable {
         });
     }
 
+    /// Adds a block in its place.
+    pub(crate) fn insert(&mut self, block: &ReplicatedBlock) {
+        let index = block.summary.id.index;
+        let at = self.rows.partition_point(|row| row.index < index);
+        let behind = self.rows.split_off(at);
+        self.push(block);
+        for mut row in behind {
+            row.end += block.summary.bytes;
+            self.rows.push(row);
+        }
+    }
+
     /// Names another holder; false if it was one.
     pub(crate) fn add_holder(&mut self, position: u32, worker: WorkerId) -> bool {
         let Some(row) = self.rows.get_mut(position as usize) else {
@@ -205,6 +217,20 @@ impl Dataset {
         match self.sealed.as_ref().map(|sealed| &sealed.files) {
             Some(FileList::InBlocks(blocks)) => *blocks,
             Some(FileList::Listed(_)) | None => 0,
+        }
+    }
+
+    /// Its blocks became more: its one file is as large as they are.
+    pub(crate) fn resize(&mut self) {
+        let all = self.blocks.bytes_before(u32::MAX);
+        let Some(sealed) = &mut self.sealed else {
+            return;
+        };
+        sealed.bytes = all;
+        if let FileList::Listed(files) = &mut sealed.files
+            && let [file] = files.as_mut_slice()
+        {
+            file.bytes = all;
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vivat_shared::ids::{DatasetId, JobId, WorkerId};
+use vivat_shared::logs::job_of_log_dataset;
 
 use super::dataset::Dataset;
 use crate::command::Rejection;
@@ -132,10 +133,10 @@ impl Directory {
         self.outputs.get(&output).map(|output| output.job)
     }
 
-    /// Whether a dataset was here and will not come back: its blocks may be
-    /// deleted (S15). What was never minted may be of another time.
+    /// Whether a dataset that was minted will not come back. What was never minted
+    /// may be of another time.
     #[must_use]
-    pub fn is_gone(&self, dataset: DatasetId) -> bool {
+    pub(crate) fn is_gone(&self, dataset: DatasetId) -> bool {
         dataset.0 <= self.last
             && !self.datasets.contains_key(&dataset)
             && !self.outputs.contains_key(&dataset)
@@ -254,6 +255,7 @@ impl Directory {
         for dataset in self.iter() {
             derived.insert(dataset.clone());
         }
-        derived == *self && self.datasets.keys().all(|id| id.0 <= self.last)
+        let minted = |id: &DatasetId| id.0 <= self.last || job_of_log_dataset(*id).is_some();
+        derived == *self && self.datasets.keys().all(minted)
     }
 }

@@ -51,6 +51,13 @@ impl History {
         }
     }
 
+    /// A round, and those after it, are done once more.
+    pub(crate) fn forget_from(&mut self, id: RoundId) {
+        let before = |row: &Row| (row.step, row.round) < (id.step, id.round);
+        self.rows.retain(before);
+        self.metrics = self.rows.iter().map(|row| row.metrics.len()).sum();
+    }
+
     fn name(&mut self, name: &str) -> Option<u16> {
         let known = self.names.iter().position(|known| known == name);
         let at = known.unwrap_or(self.names.len());

@@ -9,6 +9,9 @@
 //!                                                             a commit can go on)
 //! ```
 //!
+//! A retry takes a job that failed or was cancelled back to the beginning of the
+//! round that did not end.
+//!
 //! A step that does not close goes from work to what comes after it. A close goes
 //! back to work when a block of the round's output is lost. Only the current round
 //! has tables; of those before it remain what they wrote, what they handed on, and
@@ -29,9 +32,13 @@ use vivat_shared::ids::{
 use vivat_shared::job::{HostIdentity, JobSpec, OutputLocation, StepSpec, Visibility};
 use vivat_shared::limits::COUNTERS_MAX;
 use vivat_shared::limits::NAME_BYTES_MAX;
+use vivat_shared::logs::log_dataset;
 use vivat_shared::view::{AttemptCounts, JobState, TaskCounts};
 
 use super::history::History;
+use super::logs::Logs;
+use super::notice::Notice;
+use super::resume::{Resume, SumsBefore};
 use super::round::Round;
 use super::tasks::TaskTable;
 use super::timeline::Span;
@@ -49,7 +56,7 @@ pub enum Phase {
     Commit,
 }
 
-/// How a job ended. Final (S3).
+/// How a job ended. Final (S3), unless somebody asks for a retry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobEnd {
     /// The output is visible.
@@ -101,6 +108,12 @@ pub struct Active {
     /// The cluster's age when a map last went to a worker that has its block, or
     /// when the maps began.
     pub local_age_ms: u64,
+    /// What had been accepted when the current round began.
+    pub before: SumsBefore,
+    /// The number after which its tasks' attempts are counted.
+    pub numbers_from: u16,
+    /// A commit attempt, before a retry, of which nobody knows what it did.
+    pub unsettled: Option<AttemptId>,
 }
 
 /// An output that will be a dataset.
@@ -166,6 +179,8 @@ pub struct Ended {
     /// The commit attempt of which nobody knows what it did: the output of a job
     /// that did not succeed may be visible all the same.
     pub unsettled_commit: Option<AttemptId>,
+    /// What a retry begins with; none of a job that succeeded.
+    pub resume: Option<Box<Resume>>,
 }
 
 /// Whether a job has ended.
@@ -173,7 +188,7 @@ pub struct Ended {
 pub enum Stage {
     /// Not yet.
     Active(Box<Active>),
-    /// For ever.
+    /// For ever, unless it is retried.
     Ended(Box<Ended>),
 }
 
@@ -196,7 +211,7 @@ pub struct Job {
     pub host: Option<HostIdentity>,
     /// When it was accepted, in milliseconds since 1970.
     pub submitted_at_ms: u64,
-    /// The cluster's age then: what its time-out counts from.
+    /// The cluster's age then: what times of its attempts count from.
     pub submitted_age_ms: u64,
     /// When its first attempt was granted.
     pub started_at_ms: Option<u64>,
@@ -212,22 +227,34 @@ pub struct Job {
     pub skipped_records: u64,
     /// The first of them.
     pub skipped: Vec<SkippedRecord>,
+    /// Attempts that failed or left a log.
+    pub logs: Logs,
+    /// How often it ended.
+    pub endings: u32,
+    /// The telling of its last end, if somebody is to be told.
+    pub notice: Option<Notice>,
+    /// How often it was retried.
+    pub retries: u32,
+    /// The key of the last retry.
+    pub retry_key: Option<Arc<str>>,
+    /// The cluster's age when it was accepted, or retried last: what its time-out
+    /// counts from.
+    pub begun_age_ms: u64,
+    /// The highest number of an attempt of the rounds that are over.
+    pub numbers: u16,
     /// Whether it has ended.
     pub stage: Stage,
 }
 
 impl Active {
-    pub(crate) fn new(job: JobId, spec: &JobSpec, age_ms: u64) -> Self {
-        let id = RoundId {
-            job,
-            step: 0,
-            round: 0,
-        };
-        let reducers = spec.steps.first().map_or(1, |step| step.reducers);
+    /// At the beginning of a round, whose attempts are counted after a number.
+    pub(crate) fn new(id: RoundId, spec: &JobSpec, age_ms: u64, numbers_from: u16) -> Self {
+        let step = spec.steps.get(usize::from(id.step));
+        let reducers = step.map_or(1, |step| step.reducers);
         Self {
             phase: Phase::Plan,
-            round: Round::new(id, reducers, age_ms),
-            commit: TaskTable::new(1),
+            round: Round::new(id, reducers, age_ms, numbers_from),
+            commit: TaskTable::new(1, numbers_from),
             output: None,
             close_output: None,
             handed_on: HandedOn::Nothing,
@@ -237,6 +264,9 @@ impl Active {
             running: 0,
             mishaps: Vec::new(),
             local_age_ms: 0,
+            before: SumsBefore::default(),
+            numbers_from,
+            unsettled: None,
         }
     }
 
@@ -278,6 +308,7 @@ impl Active {
             TaskKind::Reduce => Some(&round.reduces),
             TaskKind::Close => Some(&round.close),
             TaskKind::Commit => Some(&self.commit),
+            TaskKind::Notify => None,
         }
     }
 
@@ -291,6 +322,7 @@ impl Active {
             TaskKind::Reduce => Some(&mut self.round_mut().reduces),
             TaskKind::Close => Some(&mut self.round_mut().close),
             TaskKind::Commit => Some(&mut self.commit),
+            TaskKind::Notify => None,
         }
     }
 
@@ -302,6 +334,7 @@ impl Active {
             TaskKind::Map | TaskKind::Reduce => self.phase == Phase::Work,
             TaskKind::Close => self.phase == Phase::Close,
             TaskKind::Commit => self.phase == Phase::Commit,
+            TaskKind::Notify => false,
         }
     }
 
@@ -310,6 +343,21 @@ impl Active {
     pub fn is_live(&self, attempt: AttemptId, worker: WorkerEpoch) -> bool {
         self.table(attempt.task)
             .is_some_and(|table| table.is_live(attempt.task.index, attempt.number, worker))
+    }
+
+    /// The highest number of an attempt of the current round.
+    pub(crate) fn highest_number(&self) -> u16 {
+        let round = self.round();
+        [
+            &round.planning,
+            &round.maps,
+            &round.reduces,
+            &round.close,
+            &self.commit,
+        ]
+        .into_iter()
+        .map(TaskTable::highest_granted)
+        .fold(0, u16::max)
     }
 
     /// All granted attempts.
@@ -343,7 +391,7 @@ impl Active {
     /// at some time, and may have made the output visible.
     #[must_use]
     pub fn is_committing(&self) -> bool {
-        self.commit.granted(0) > 0
+        self.commit.was_granted(0)
     }
 
     /// Whether some task could be granted now.
@@ -397,7 +445,7 @@ impl Job {
     #[must_use]
     pub fn deadline_age_ms(&self) -> Option<u64> {
         let timeout_ms = self.spec.timeout_ms?;
-        Some(self.submitted_age_ms.saturating_add(timeout_ms))
+        Some(self.begun_age_ms.saturating_add(timeout_ms))
     }
 
     /// Milliseconds of the cluster's age since its submission; 49 days and more are
@@ -407,11 +455,47 @@ impl Job {
         u32::try_from(age_ms.saturating_sub(self.submitted_age_ms)).unwrap_or(u32::MAX)
     }
 
-    /// The datasets that it must find as long as it has not ended (S15).
+    /// The datasets that it must find as long as it has not ended (S15), what it
+    /// keeps for a retry, and its logs.
     pub(crate) fn reads(&self) -> BTreeSet<DatasetId> {
         let given = self.datasets.iter().chain(&self.side_datasets).copied();
         let owned = self.active().into_iter().flat_map(Active::owned);
-        given.chain(owned).collect()
+        let kept = self.resume().into_iter().flat_map(Resume::owned);
+        let logs = self.logs.stored.then(|| log_dataset(self.id));
+        given.chain(owned).chain(kept).chain(logs).collect()
+    }
+
+    /// What a retry would begin with.
+    #[must_use]
+    pub fn resume(&self) -> Option<&Resume> {
+        match &self.stage {
+            Stage::Active(_) => None,
+            Stage::Ended(ended) => ended.resume.as_deref(),
+        }
+    }
+
+    pub(crate) fn resume_mut(&mut self) -> Option<&mut Resume> {
+        match &mut self.stage {
+            Stage::Active(_) => None,
+            Stage::Ended(ended) => ended.resume.as_deref_mut(),
+        }
+    }
+
+    /// Its current round, or its last one.
+    #[must_use]
+    pub fn round_id(&self) -> RoundId {
+        match &self.stage {
+            Stage::Active(active) => active.round().id,
+            Stage::Ended(ended) => ended.round,
+        }
+    }
+
+    /// What was accepted so far.
+    pub(crate) fn sums(&self) -> SumsBefore {
+        SumsBefore {
+            counters: self.counters.clone(),
+            skipped_records: self.skipped_records,
+        }
     }
 
     /// The step that its current round belongs to.

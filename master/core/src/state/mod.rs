@@ -12,7 +12,10 @@ mod directory;
 mod history;
 mod idle;
 pub mod job;
+mod logs;
+mod notice;
 mod pace;
+mod resume;
 mod round;
 mod tasks;
 pub(crate) mod timeline;
@@ -24,14 +27,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vivat_shared::ids::{AttemptId, ClusterId, Epoch, JobId, WorkerEpoch, WorkerId};
+use vivat_shared::ids::{
+    AttemptId, ClusterId, DatasetId, Epoch, JobId, TaskKind, WorkerEpoch, WorkerId,
+};
+use vivat_shared::logs::job_of_log_dataset;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use dataset::{BlockRow, BlockTable, Dataset, FileList, Sealed};
 pub use directory::Directory;
 pub use history::History;
 pub use job::{Active, DatasetOutput, Ended, HandedOn, Job, JobEnd, Phase, Stage};
+pub use logs::{LogRow, Logs};
+pub use notice::{Notice, NoticeStage};
 pub use pace::Pace;
+pub use resume::{Resume, SumsBefore};
 pub use round::{Plan, PlanDraft, Round, Suspicion};
 pub use tasks::{Fate, Running, TaskState, TaskTable};
 pub(crate) use value::charge;
@@ -102,6 +111,8 @@ pub struct State {
     pub(crate) turns: BTreeSet<Turn>,
     pub(crate) timeouts: BTreeSet<(u64, JobId)>,
     pub(crate) suspected: BTreeSet<JobId>,
+    /// Jobs of whose end somebody must still be told.
+    pub(crate) owed: BTreeSet<JobId>,
     pub(crate) uids: BTreeMap<Arc<str>, WorkerId>,
     pub(crate) lost: BTreeMap<u64, WorkerId>,
     /// Of all jobs.
@@ -189,6 +200,23 @@ impl State {
         &self.values
     }
 
+    /// Whether a dataset was here and will not come back: its blocks may be deleted
+    /// (S15). Logs of a job are here until it is forgotten, recorded or not.
+    #[must_use]
+    pub fn is_gone(&self, dataset: DatasetId) -> bool {
+        match job_of_log_dataset(dataset) {
+            Some(job) => job.0 <= self.last_job && !self.jobs.contains_key(&job),
+            None => self.directory.is_gone(dataset),
+        }
+    }
+
+    /// Whether attempts that have not reported yet may write blocks of a dataset that
+    /// is there already: logs of a job that runs.
+    #[must_use]
+    pub fn still_grows(&self, dataset: DatasetId) -> bool {
+        job_of_log_dataset(dataset).is_some_and(|job| self.active.contains(&job))
+    }
+
     /// Whether a worker's epoch is current, so that what it has can be read.
     #[must_use]
     pub fn is_registered(&self, worker: WorkerId) -> bool {
@@ -220,6 +248,18 @@ impl State {
             active.is_committing()
                 && (!active.commit.live(0).is_empty() || self.workers().any(next))
         })
+    }
+
+    /// Whether a try to tell of a job's end is granted to this worker now (S4).
+    #[must_use]
+    pub fn is_telling(&self, attempt: AttemptId, worker: WorkerEpoch) -> bool {
+        let id = attempt.job();
+        attempt.task.kind == TaskKind::Notify
+            && self.check_worker(worker).is_ok()
+            && self
+                .job(id)
+                .and_then(|job| job.notice.as_ref()?.live(id))
+                .is_some_and(|live| live == (attempt, worker))
     }
 
     /// Takes note of an entry without commands: blank, or membership.
@@ -323,9 +363,15 @@ impl State {
     fn reindex(&mut self) {
         for id in std::mem::take(&mut self.touched) {
             let Some(job) = self.jobs.get(&id) else {
+                self.owed.remove(&id);
                 continue;
             };
             self.turns.extend(turn_of(job));
+            if job.notice.as_ref().is_some_and(Notice::is_owed) {
+                self.owed.insert(id);
+            } else {
+                self.owed.remove(&id);
+            }
             let suspects = job
                 .active()
                 .is_some_and(|active| !active.round().suspicions.is_empty());

@@ -87,33 +87,36 @@ pub struct Round {
     pub suspicions: BTreeMap<u32, Suspicion>,
     /// Where a reduce would best run, because a segment is known to be there.
     pub preferred: BTreeMap<u32, WorkerId>,
+    /// The number after which attempts are counted.
+    pub numbers_from: u16,
 }
 
 impl Round {
-    pub(crate) fn new(id: RoundId, reducers: u32, age_ms: u64) -> Self {
+    pub(crate) fn new(id: RoundId, reducers: u32, age_ms: u64, numbers_from: u16) -> Self {
         Self {
             id,
             reducers,
-            planning: TaskTable::new(1),
+            planning: TaskTable::new(1, numbers_from),
             drafts: BTreeMap::new(),
             plan: None,
             maps: TaskTable::default(),
             sizes: ByteColumn::default(),
             reduces: TaskTable::default(),
-            close: TaskTable::new(1),
+            close: TaskTable::new(1, numbers_from),
             began_age_ms: age_ms,
             outputs: Vec::new(),
             suspicions: BTreeMap::new(),
             preferred: BTreeMap::new(),
+            numbers_from,
         }
     }
 
     /// Makes the sealed plan the round's, and its tasks with it.
     pub(crate) fn start(&mut self, plan: Arc<Plan>) {
         let splits = u32::try_from(plan.splits.len()).unwrap_or(u32::MAX);
-        self.maps = TaskTable::new(splits);
+        self.maps = TaskTable::new(splits, self.numbers_from);
         self.sizes = ByteColumn::zeros(plan.splits.len() * self.reducers as usize);
-        self.reduces = TaskTable::new(self.reducers);
+        self.reduces = TaskTable::new(self.reducers, self.numbers_from);
         self.outputs = vec![PartOutput::default(); self.reducers as usize];
         self.plan = Some(plan);
         self.drafts.clear();
@@ -131,7 +134,7 @@ impl Round {
             },
             ..self.id
         };
-        let mut next = Self::new(id, self.reducers, age_ms);
+        let mut next = Self::new(id, self.reducers, age_ms, self.numbers_from);
         if let Some(plan) = &self.plan {
             next.start(Arc::clone(plan));
         }
@@ -150,6 +153,12 @@ impl Round {
     pub fn may_fetch(&self) -> bool {
         let maps = self.maps.counts();
         maps.completed > 0 || maps.idle == 0
+    }
+
+    /// Whether a map wrote anything for some reduce. One that did not is done wherever
+    /// its worker is.
+    pub(crate) fn has_segments(&self, map: u32) -> bool {
+        self.sizes_of(map).iter().any(|size| *size != 0)
     }
 
     /// Where the sizes of a map task's segments are.

@@ -88,8 +88,10 @@ pub struct TaskTable {
     failures: ByteColumn,
     losses: ByteColumn,
     crashes: ByteColumn,
-    /// Attempts granted so far, which is the number of the last one.
+    /// The number of the last attempt granted, or `from`.
     granted: Vec<u16>,
+    /// The number before that of the first attempt of each.
+    from: u16,
     /// The attempt whose outcome was accepted last; 0 for none.
     accepted: Vec<u16>,
     /// Index into `holders` of the worker that has the accepted outcome.
@@ -104,15 +106,16 @@ pub struct TaskTable {
 }
 
 impl TaskTable {
-    /// So many idle tasks.
-    pub(crate) fn new(len: u32) -> Self {
+    /// So many idle tasks, whose attempts are counted after a number.
+    pub(crate) fn new(len: u32, from: u16) -> Self {
         let columns = len as usize;
         Self {
             status: ByteColumn::zeros(columns),
             failures: ByteColumn::zeros(columns),
             losses: ByteColumn::zeros(columns),
             crashes: ByteColumn::zeros(columns),
-            granted: vec![0; columns],
+            granted: vec![from; columns],
+            from,
             accepted: vec![0; columns],
             holder: vec![0; columns],
             idle: IdleSet::all(len),
@@ -234,10 +237,22 @@ impl TaskTable {
         self.crashes.get(index as usize).copied().unwrap_or(0)
     }
 
-    /// The number of the last attempt that was granted; 0 before any.
+    /// The number of the last attempt that was granted; before any, the one after
+    /// which they are counted.
     #[must_use]
     pub fn granted(&self, index: u32) -> u16 {
         self.granted.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether an attempt was granted at some time.
+    #[must_use]
+    pub fn was_granted(&self, index: u32) -> bool {
+        self.granted(index) > self.from
+    }
+
+    /// The highest number that was granted.
+    pub(crate) fn highest_granted(&self) -> u16 {
+        self.granted.iter().copied().max().unwrap_or(self.from)
     }
 
     /// Whether a task was completed at some time.
@@ -282,7 +297,8 @@ impl TaskTable {
     pub(crate) fn takes_backup(&self, index: u32, worker: WorkerEpoch) -> bool {
         match self.live(index) {
             [only] => {
-                only.worker.worker != worker.worker && self.granted(index) < BACKUP_NUMBER_MAX
+                only.worker.worker != worker.worker
+                    && self.granted(index) - self.from < BACKUP_NUMBER_MAX
             }
             _ => false,
         }

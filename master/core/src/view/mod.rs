@@ -8,7 +8,7 @@ use vivat_shared::ids::JobId;
 use vivat_shared::view::{JobState, JobView, TaskCounts, WorkerState, WorkerView};
 
 use crate::scheduler::LivenessView;
-use crate::state::{Active, Ended, Job, JobEnd, Phase, Presence, Stage, State, Worker};
+use crate::state::{Active, Ended, Job, JobEnd, Notice, Phase, Presence, Stage, State, Worker};
 
 pub use timeline::timeline;
 pub use waiting::{explain, wait_reason};
@@ -84,6 +84,8 @@ fn view_of(state: &State, job: &Job, liveness: &LivenessView) -> JobView {
         priority: job.spec.priority,
         rounds: job.history.view(),
         skipped: job.skipped.clone(),
+        retries: job.retries,
+        notify: job.notice.as_ref().map(Notice::view),
     }
 }
 

@@ -68,7 +68,11 @@ pub fn explain(state: &State, job: JobId, liveness: &LivenessView) -> Vec<String
     lines.push(format!("of those with room now: {}", funnel.with_room));
     let holders = match next.kind {
         TaskKind::Map => holders(state, job, next.index),
-        TaskKind::Plan | TaskKind::Reduce | TaskKind::Close | TaskKind::Commit => &[],
+        TaskKind::Plan
+        | TaskKind::Reduce
+        | TaskKind::Close
+        | TaskKind::Commit
+        | TaskKind::Notify => &[],
     };
     if !holders.is_empty() {
         let holders: Vec<String> = holders.iter().map(WorkerId::to_string).collect();

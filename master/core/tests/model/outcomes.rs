@@ -47,6 +47,7 @@ impl World {
                 let spec = vivat_core::job_spec(self.state(), attempt.job());
                 let reducers = spec.map_or(1, |spec| spec.steps[0].reducers);
                 Outcome::Mapped {
+                    log: None,
                     segments: segments(attempt, reducers),
                     counters: build::counters(1),
                     skipped: Vec::new(),
@@ -55,6 +56,7 @@ impl World {
             TaskKind::Reduce => self.reduced(attempt, worker, size),
             TaskKind::Close => self.closed(attempt, worker, size),
             TaskKind::Commit => Outcome::Committed,
+            TaskKind::Notify => Outcome::Notified,
         }
     }
 

@@ -113,7 +113,10 @@ impl World {
             }
             if let Event::JobEnded { job } = event {
                 let end = self.first.job(*job).map(Job::state);
+                let retried = Event::JobRetried { job: *job };
+                let goes_on = applied.events.contains(&retried);
                 self.seen.insert(match end.unwrap() {
+                    JobState::Queued | JobState::Running if goes_on => "job retried at once",
                     JobState::Queued | JobState::Running => panic!("{job} ended and runs"),
                     JobState::Succeeded => "job succeeded",
                     JobState::Failed => "job failed",
@@ -355,7 +358,8 @@ impl World {
             TaskKind::Reduce,
             TaskKind::Close,
             TaskKind::Commit,
-        ][usize::from(dice[2] % 5)];
+            TaskKind::Notify,
+        ][usize::from(dice[2] % 6)];
         let task = TaskId {
             round: RoundId {
                 job: Self::some_job(dice),
@@ -527,6 +531,7 @@ fn kind_of(event: &Event) -> &'static str {
         Event::TermOpened { .. } => "term opened",
         Event::JobChanged { .. } => "job changed",
         Event::JobEnded { .. } => "job ended",
+        Event::JobRetried { .. } => "job retried",
         Event::WorkerRegistered { .. } => "worker registered",
         Event::WorkerExpired { .. } => "worker expired",
         Event::AttemptGranted { .. } => "attempt granted",

@@ -76,6 +76,9 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
         speculation: options.get("speculation") != Some(&"off"),
         skipped_max: number(options, "skip", 0),
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
@@ -132,6 +135,7 @@ pub fn chunk(splits: u32, file: u32) -> PlanChunk {
     let name = format!("in-{file}");
     PlanChunk {
         files: vec![InputFile {
+            header: Vec::new(),
             path: format!("/{name}"),
             display: name,
             bytes: u64::from(splits) * 10,
@@ -201,6 +205,7 @@ pub fn counters(records: u64) -> Counters {
 /// The outcome of a reduce attempt, with blocks if it wrote into a dataset.
 pub fn reduced(bytes: u64, blocks: Vec<ReplicatedBlock>) -> Outcome {
     Outcome::Reduced {
+        log: None,
         output: PartOutput {
             bytes,
             records: bytes,
@@ -224,6 +229,7 @@ pub fn failed(cause: &str) -> Outcome {
         _ => panic!("unknown cause: {cause}"),
     };
     Outcome::Failed(AttemptFailure {
+        log: None,
         cause,
         input: None,
         output_tail: "last words".to_owned(),

@@ -92,6 +92,7 @@ fn mapped(words: &Words<'_>) -> Outcome {
         counters.insert(counters::MAP_RECORDS_SKIPPED.to_owned(), skipped);
     }
     Outcome::Mapped {
+        log: None,
         segments: sizes(words.at(3)),
         counters,
         skipped: (0..skipped).map(record_skipped).collect(),

@@ -25,6 +25,7 @@ pub fn reply(reply: &Reply) -> String {
             let state = if *sealed { "sealed" } else { "open" };
             format!("{dataset}, {state}, {blocks} blocks")
         }
+        Reply::Retried { step } => format!("goes on with step {step}"),
         Reply::Version(version) => format!("version {version}"),
         Reply::Assigned(answers) => answers
             .iter()
@@ -43,6 +44,7 @@ pub fn event(event: &Event) -> String {
         Event::TermOpened { term } => format!("term {term} opened"),
         Event::JobChanged { job } => format!("{job} changed"),
         Event::JobEnded { job } => format!("{job} ended"),
+        Event::JobRetried { job } => format!("{job} retried"),
         Event::WorkerRegistered { worker } => format!("{worker} registered"),
         Event::WorkerExpired { worker, reason } => format!("{worker} expired: {reason}"),
         Event::AttemptGranted { attempt, worker } => format!("{attempt} granted to {worker}"),

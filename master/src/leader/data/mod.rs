@@ -191,7 +191,7 @@ impl Leader {
         self.raft.read(|state| {
             datasets
                 .into_iter()
-                .filter(|dataset| state.directory().is_gone(*dataset))
+                .filter(|dataset| state.is_gone(*dataset))
                 .collect()
         })
     }

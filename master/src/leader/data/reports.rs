@@ -83,7 +83,7 @@ impl Leader {
             .read_decided(|state, _| {
                 let gone = gone
                     .into_iter()
-                    .filter(|block| state.directory().is_gone(block.dataset));
+                    .filter(|block| state.is_gone(block.dataset));
                 let surplus = surplus
                     .into_iter()
                     .filter(|block| !placement::is_listed(state, *block, worker.worker));

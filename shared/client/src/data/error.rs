@@ -166,6 +166,7 @@ impl BlockProblem {
                 | Kind::KeyConflict(_)
                 | Kind::UnknownJob(_)
                 | Kind::TooLate(_)
+                | Kind::NotRetryable(_)
                 | Kind::JobEnded(_)
                 | Kind::InvalidSpec(_)
                 | Kind::Limit(_)

@@ -249,6 +249,9 @@ pub fn spec() -> JobSpec {
         speculation: true,
         skipped_max: 0,
         side_files: Vec::new(),
+        notify: None,
+        source: String::new(),
+        size_hint_bytes: None,
     }
 }
 
@@ -317,6 +320,22 @@ impl JobService for Service {
     ) -> Result<Response<GetTimelineResponse>, Status> {
         self.lead(None).await?;
         Ok(Response::new(GetTimelineResponse::default()))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<RetryJobRequest>,
+    ) -> Result<Response<RetryJobResponse>, Status> {
+        self.lead(Some(&request.into_inner().key)).await?;
+        Ok(Response::new(RetryJobResponse::default()))
+    }
+
+    async fn list_logs(
+        &self,
+        _request: Request<ListLogsRequest>,
+    ) -> Result<Response<ListLogsResponse>, Status> {
+        self.lead(None).await?;
+        Ok(Response::new(ListLogsResponse::default()))
     }
 }
 

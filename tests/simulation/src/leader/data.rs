@@ -191,7 +191,7 @@ impl World {
             return Response::NotLeader { hint: None };
         }
         let may_go = |block: &BlockId| {
-            state.directory().is_gone(block.dataset)
+            state.is_gone(block.dataset)
                 || (state.directory().get(block.dataset).is_some()
                     && !placement::is_listed(state, *block, worker.worker))
         };

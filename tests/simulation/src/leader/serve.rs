@@ -73,6 +73,7 @@ impl World {
             | Request::FetchFailure { .. }
             | Request::Submit { .. }
             | Request::Cancel { .. }
+            | Request::Retry { .. }
             | Request::Drain { .. } => {
                 let (to_what, commands) = to_propose(body);
                 let purpose = Purpose::Answer {
@@ -299,6 +300,7 @@ fn to_propose(body: Request) -> (Question, Vec<Command>) {
         }
         Request::Submit { key, spec } => Command::SubmitJob { key, spec },
         Request::Cancel { job } => Command::CancelJob { job },
+        Request::Retry { key, job } => Command::RetryJob { key, job },
         Request::Drain { worker, draining } => Command::DrainWorker {
             worker,
             draining,
@@ -356,6 +358,7 @@ fn sender(body: &Request) -> Option<WorkerEpoch> {
         | Request::RemoveDataset { .. }
         | Request::Submit { .. }
         | Request::Cancel { .. }
+        | Request::Retry { .. }
         | Request::Status { .. }
         | Request::Drain { .. } => None,
     }
@@ -408,7 +411,13 @@ fn locate(state: &State, worker: WorkerEpoch, reducer: AttemptId) -> Response {
             maps,
             locations: vivat_core::locations(state, reducer.task.round, reducer.task.index),
         },
-        Some(Work::Plan { .. } | Work::Map { .. } | Work::Close { .. } | Work::Commit { .. })
+        Some(
+            Work::Plan { .. }
+            | Work::Map { .. }
+            | Work::Close { .. }
+            | Work::Commit { .. }
+            | Work::Notify { .. },
+        )
         | None => Response::Refused(Rejection::StaleAttempt { attempt: reducer }),
     }
 }

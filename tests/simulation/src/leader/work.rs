@@ -78,6 +78,7 @@ impl World {
                     Some(
                         Reply::Done
                         | Reply::Job { .. }
+                        | Reply::Retried { .. }
                         | Reply::Registered(_)
                         | Reply::Dataset { .. }
                         | Reply::Version(_)
@@ -143,7 +144,9 @@ impl World {
                     self.touch(at, dataset);
                     Response::Dataset { dataset, sealed }
                 }
-                Some(Reply::Done | Reply::Assigned(_) | Reply::Version(_)) => Response::Done,
+                Some(
+                    Reply::Done | Reply::Assigned(_) | Reply::Version(_) | Reply::Retried { .. },
+                ) => Response::Done,
                 None => Response::Unknown,
             },
             Question::Blocks { worker, remove } => {
@@ -226,6 +229,7 @@ impl World {
                 Fact_::AttemptFinished { .. }
                 | Fact_::JobChanged { .. }
                 | Fact_::JobEnded { .. }
+                | Fact_::JobRetried { .. }
                 | Fact_::TaskIdle { .. }
                 | Fact_::SegmentsLocated { .. }
                 | Fact_::SegmentsLost { .. }
@@ -424,7 +428,9 @@ impl World {
             .into_iter()
             .map(|job| Command::TimeOutJob { job });
         let forget = due.forget.into_iter().map(|job| Command::ForgetJob { job });
-        let commands: Vec<Command> = time_out.chain(forget).collect();
+        let give_up = due.give_up.into_iter();
+        let give_up = give_up.map(|job| Command::GiveUpNotice { job });
+        let commands: Vec<Command> = time_out.chain(forget).chain(give_up).collect();
         if !commands.is_empty() && !leader.duties_in_flight {
             leader.duties_in_flight = true;
             self.submit(at, Purpose::Housekeeping, commands);
@@ -493,6 +499,7 @@ fn verdicts(
             }
             Reply::Rejected(_)
             | Reply::Job { .. }
+            | Reply::Retried { .. }
             | Reply::Registered(_)
             | Reply::Dataset { .. }
             | Reply::Version(_)

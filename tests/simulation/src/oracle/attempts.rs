@@ -15,6 +15,13 @@ impl Oracle {
         self.ensure(known.is_none(), "S4", || {
             format!("{attempt} is granted a second time")
         });
+        if task.kind == TaskKind::Notify {
+            let former = self.live.insert(task, (attempt, None));
+            self.ensure(former.is_none(), "S2", || {
+                format!("{attempt} is granted beside {former:?}")
+            });
+            return;
+        }
         let beside = self.live.get(&task).copied();
         self.note_beside(ground, attempt, worker, beside);
         self.live
@@ -44,7 +51,7 @@ impl Oracle {
         let may = match task.kind {
             TaskKind::Map => true,
             TaskKind::Reduce => self.may_lose_blocks(task),
-            TaskKind::Plan | TaskKind::Close | TaskKind::Commit => false,
+            TaskKind::Plan | TaskKind::Close | TaskKind::Commit | TaskKind::Notify => false,
         };
         self.ensure(!rerun || may, "S3", || {
             format!("{attempt} repeats what counted")
@@ -92,6 +99,9 @@ impl Oracle {
             ground.note(Fact::BackupRevoked);
         }
         self.end(attempt, worker, Fate::Revoked);
+        if attempt.task.kind == TaskKind::Notify {
+            return;
+        }
         self.account(attempt.job()).revoked += 1;
         self.trouble(attempt.task);
     }
@@ -111,6 +121,9 @@ impl Oracle {
             Fate::Returned
         };
         self.end(attempt, worker, fate);
+        if task.kind == TaskKind::Notify {
+            return;
+        }
         let current = self.epochs.get(&worker.worker) == Some(&worker);
         self.ensure(current, "S4", || {
             format!("{attempt} is taken from {worker}, which is not current")
@@ -142,7 +155,8 @@ impl Oracle {
             Outcome::Planned { .. }
             | Outcome::Mapped { .. }
             | Outcome::Reduced { .. }
-            | Outcome::Committed => account.accepted += 1,
+            | Outcome::Committed
+            | Outcome::Notified => account.accepted += 1,
             Outcome::Closed { broadcast, .. } => {
                 account.accepted += 1;
                 self.round_closed(ground, task.round, broadcast);
@@ -216,7 +230,8 @@ impl Oracle {
 
     /// Whether anything of a job is granted.
     pub(super) fn lives(&self, job: JobId) -> bool {
-        self.live.keys().any(|task| task.round.job == job)
+        let of_job = |task: &&TaskId| task.round.job == job && task.kind != TaskKind::Notify;
+        self.live.keys().any(|task| of_job(&task))
     }
 }
 
@@ -242,6 +257,8 @@ fn outcome_of(command: &Command, of: AttemptId, by: WorkerEpoch) -> Option<&Outc
         | Command::JudgeSegment { .. }
         | Command::RevokeAttempts { .. }
         | Command::Data(_)
+        | Command::RetryJob { .. }
+        | Command::GiveUpNotice { .. }
         | Command::ForgetJob { .. } => None,
     }
 }

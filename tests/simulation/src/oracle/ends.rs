@@ -16,6 +16,10 @@ use crate::jobs;
 impl Oracle {
     pub(super) fn job_ended(&mut self, ground: &mut Ground, id: JobId) {
         let end = self.reference.job(id).map(Job::state);
+        if end.is_some_and(|end| !end.is_final()) {
+            // It was retried in the same entry.
+            return;
+        }
         let unsettled = self.reference.job(id).is_some_and(|job| match &job.stage {
             Stage::Active(_) => false,
             Stage::Ended(ended) => ended.unsettled_commit.is_some(),
@@ -25,7 +29,7 @@ impl Oracle {
         }
         self.check_time(ground.now_ms, id);
         let account = self.account(id);
-        account.abandoned = unsettled;
+        account.abandoned |= unsettled;
         let silent = account.commits && end == Some(JobState::Cancelled) && !unsettled;
         self.ensure(!silent, "S11", || {
             format!("{id} was cancelled after its commit began, and does not say so")
@@ -92,7 +96,12 @@ impl Oracle {
 
     /// Whether every job has ended.
     pub fn all_ended(&self) -> bool {
-        self.reference.jobs().all(|job| job.active().is_none())
+        let owes = |job: &Job| {
+            let notice = job.notice.as_ref();
+            notice.is_some_and(vivat_core::state::Notice::is_owed)
+        };
+        let mut jobs = self.reference.jobs();
+        jobs.all(|job| job.active().is_none() && !owes(job))
     }
 
     /// What has not ended, and why.
@@ -120,6 +129,7 @@ impl Oracle {
         for job in state.jobs() {
             self.check_counts(job);
             self.check_end(ground, job, Some(job.id) == last);
+            self.check_told(job);
         }
         for worker in state.workers() {
             self.ensure(worker.held() == 0, "mistake 8", || {
@@ -267,6 +277,7 @@ impl Oracle {
             | FailureCause::PlanTooLarge { .. }
             | FailureCause::ProgramNotFound { .. }
             | FailureCause::InvalidParameter { .. }
+            | FailureCause::CommandNotFound { .. }
             | FailureCause::OutputExists { .. }
             | FailureCause::OutputUnwritable { .. }
             | FailureCause::Panicked { .. }

@@ -10,6 +10,7 @@ mod attempts;
 mod clients;
 mod data;
 mod ends;
+mod retries;
 mod rounds;
 mod segments;
 
@@ -87,6 +88,9 @@ struct Account {
     cancel_won: Option<bool>,
     published: Option<Vec<CommittedPart>>,
     end: Option<JobState>,
+    retries: u32,
+    /// How often each end was told, and as what.
+    told: BTreeMap<u32, (JobState, u32)>,
 }
 
 /// See the module.
@@ -145,6 +149,13 @@ impl Oracle {
         ground.say(|| format!("{index}: {append:?}\n         {applied:?}"));
         for reply in &applied.replies {
             if let Reply::Job { job, created: true } = reply {
+                self.account(*job).submitted_at_ms = append.sent_at_ms;
+            }
+        }
+        for (command, reply) in append.proposal.commands.iter().zip(&applied.replies) {
+            if let (Command::RetryJob { job, .. }, Reply::Retried { .. }) = (command, reply)
+                && self.is_retried(&before, *job)
+            {
                 self.account(*job).submitted_at_ms = append.sent_at_ms;
             }
         }
@@ -226,6 +237,8 @@ impl Oracle {
                 | Command::ReportFetchFailure { .. }
                 | Command::RevokeAttempts { .. }
                 | Command::Data(_)
+                | Command::RetryJob { .. }
+                | Command::GiveUpNotice { .. }
                 | Command::ForgetJob { .. } => None,
             };
             let taken = !matches!(reply, Reply::Rejected(_));
@@ -292,6 +305,7 @@ impl Oracle {
                 });
             }
             Event::JobEnded { job } => self.job_ended(ground, *job),
+            Event::JobRetried { job } => self.job_retried(ground, *job),
             Event::TermOpened { .. }
             | Event::JobChanged { .. }
             | Event::SegmentSuspected { .. } => {}

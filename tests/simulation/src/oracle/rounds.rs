@@ -49,6 +49,7 @@ impl Oracle {
                 });
                 return;
             }
+            Work::Notify { .. } => return,
             Work::Commit { parts, blocks, .. } => {
                 let step = spec.steps.last();
                 let copies = step.is_some_and(|step| step.closes);

@@ -64,6 +64,8 @@ impl Oracle {
             | Command::AssignAttempts { .. }
             | Command::AppendPlan { .. }
             | Command::FinishAttempt { .. }
+            | Command::RetryJob { .. }
+            | Command::GiveUpNotice { .. }
             | Command::ForgetJob { .. } => {}
         }
     }

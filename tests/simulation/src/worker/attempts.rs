@@ -141,6 +141,7 @@ impl World {
                 self.machines[at].disk.insert(attempt, segments.clone());
                 let counters = jobs::map_counters(attempt.task.index);
                 let outcome = Outcome::Mapped {
+                    log: None,
                     segments,
                     counters,
                     skipped: Vec::new(),
@@ -158,6 +159,10 @@ impl World {
             Work::Commit { parts, .. } => {
                 self.oracle.published(attempt.job(), &parts);
                 self.finish(at, attempt, Outcome::Committed);
+            }
+            Work::Notify { event, .. } => {
+                self.oracle.told(&mut self.ground, &event);
+                self.finish(at, attempt, Outcome::Notified);
             }
         }
     }
@@ -187,9 +192,11 @@ impl World {
         };
         let dataset = match &held.assignment.work {
             Work::Plan { datasets, previous } => previous.or(datasets.first().copied()),
-            Work::Map { .. } | Work::Reduce { .. } | Work::Close { .. } | Work::Commit { .. } => {
-                None
-            }
+            Work::Map { .. }
+            | Work::Reduce { .. }
+            | Work::Close { .. }
+            | Work::Commit { .. }
+            | Work::Notify { .. } => None,
         };
         let chunks = jobs::plan(&held.spec, dataset);
         let Some(content) = chunks.get(chunk as usize).cloned() else {
@@ -276,6 +283,7 @@ impl World {
 
 fn failed(cause: FailureCause) -> Outcome {
     Outcome::Failed(AttemptFailure {
+        log: None,
         cause,
         input: None,
         output_tail: String::new(),

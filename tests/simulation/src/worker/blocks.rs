@@ -79,6 +79,7 @@ impl World {
             self.store_block(at, id, part.bytes)
         });
         Outcome::Reduced {
+            log: None,
             output: part,
             blocks: blocks.into_iter().collect(),
             counters: jobs::reduce_counters(partition),

@@ -8,10 +8,12 @@ use vivat_shared::timeline::AttemptEnd;
 use vivat_shared::view::TaskCounts;
 
 use super::history::{keep_rows, note_mishap};
+use super::notices::owe;
 use super::release_dataset;
 use crate::apply::Context;
+use crate::apply::retry_job::bound_kept;
 use crate::command::Event;
-use crate::state::{Active, Ended, Job, JobEnd, Stage, State};
+use crate::state::{Active, Ended, Job, JobEnd, Resume, Stage, State};
 
 /// Ends an active job: revokes what it runs and drops its tables. The end is
 /// final, so a job that has ended already stays as it is (S3).
@@ -30,6 +32,14 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
         "S2: {id} succeeds without every partition"
     );
     let live = active.live();
+    let unsettled = unsettled_commit(active, &end);
+    let resume = match &end {
+        JobEnd::Succeeded => None,
+        JobEnd::Failed(_) | JobEnd::Cancelled => {
+            let given = (job.datasets.as_slice(), job.side_datasets.as_slice());
+            Some(Box::new(Resume::of(active, given, unsettled)))
+        }
+    };
     let read = job.reads();
     let outputs: Vec<DatasetId> = active.outputs().collect();
     let round = active.round();
@@ -38,19 +48,24 @@ pub(in crate::apply) fn end_job(context: &mut Context<'_>, id: JobId, end: JobEn
         round: round.id,
         maps: stopped(round.maps.counts()),
         reduces: stopped(round.reduces.counts()),
-        unsettled_commit: unsettled_commit(active, &end),
+        unsettled_commit: unsettled,
+        resume,
         end,
     };
     job.counts.killed += live.len() as u64;
     job.stage = Stage::Ended(Box::new(ended));
     job.datasets.clear();
     job.side_datasets.clear();
+    let kept = job.reads();
     if let Some(deadline_ms) = job.deadline_age_ms() {
         context.state.timeouts.remove(&(deadline_ms, id));
     }
     context.state.active.remove(&id);
     context.state.ended.push_back(id);
-    close_datasets(context, id, read, outputs);
+    let unread = read.difference(&kept).copied().collect();
+    close_datasets(context, id, unread, outputs);
+    owe(context.state, id);
+    bound_kept(context);
     for (attempt, worker) in live {
         context.state.unlink(attempt, worker);
         let revoked = Event::AttemptRevoked { attempt, worker };
@@ -100,7 +115,10 @@ fn unsettled_commit(active: &Active, end: &JobEnd) -> Option<AttemptId> {
                 | FailureCause::WorkerCrashed
         ),
     };
-    (active.is_committing() && !reported).then(|| AttemptId {
+    if !active.is_committing() || reported {
+        return active.unsettled.filter(|_| *end != JobEnd::Succeeded);
+    }
+    Some(AttemptId {
         task: TaskId {
             round: active.round().id,
             kind: TaskKind::Commit,

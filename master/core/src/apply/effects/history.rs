@@ -56,7 +56,11 @@ pub(in crate::apply) fn keep_rows(state: &mut State, job: JobId) {
     let beyond = ended_spans(active).count().saturating_sub(ROWS_MAX);
     let spans: Vec<Span> = ended_spans(active).skip(beyond).collect();
     active.mishaps.clear();
+    let highest = active.highest_number();
     state.timeline.keep(round, spans);
+    if let Some(job) = state.job_mut(job) {
+        job.numbers = job.numbers.max(highest);
+    }
 }
 
 /// An accepted map's bytes, and the time of the slot it took. It is granted yet.

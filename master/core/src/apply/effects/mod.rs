@@ -4,6 +4,8 @@
 mod attempts;
 mod ending;
 mod history;
+mod logs;
+mod notices;
 mod output;
 mod rounds;
 mod workers;
@@ -12,6 +14,8 @@ pub(super) use attempts::{
     Lost, accept, charge_loss, crash_failure, input_of, lose_map, release, revoke,
 };
 pub(super) use ending::end_job;
+pub(super) use logs::{LogOf, forget_kept, keep_log};
+pub(super) use notices::{Told, drop_notice, end_try};
 pub(super) use output::{finish_output, lose_outputs, output_name, release_dataset};
-pub(super) use rounds::{close_round, end_work, fail_job};
+pub(super) use rounds::{close_round, end_work, fail_job, let_go, open_output};
 pub(super) use workers::expire;

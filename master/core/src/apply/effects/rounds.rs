@@ -21,7 +21,7 @@ use super::{end_job, finish_output, lose_map, revoke};
 use crate::apply::Context;
 use crate::command::Event;
 use crate::state::job::writes_dataset;
-use crate::state::{BlockTable, DatasetOutput, HandedOn, Job, JobEnd, Phase, Round};
+use crate::state::{BlockTable, DatasetOutput, HandedOn, Job, JobEnd, Phase, Round, SumsBefore};
 
 /// The last partition of the current round is there.
 pub(in crate::apply) fn end_work(context: &mut Context<'_>, id: JobId) {
@@ -157,7 +157,7 @@ fn keep_broadcast(
 }
 
 /// The job reads a dataset of its own no more.
-fn let_go(context: &mut Context<'_>, id: JobId, dataset: DatasetId) {
+pub(in crate::apply) fn let_go(context: &mut Context<'_>, id: JobId, dataset: DatasetId) {
     context
         .state
         .directory
@@ -182,15 +182,22 @@ fn repeat_round(context: &mut Context<'_>, id: JobId) {
     let age_ms = context.state.age_ms;
     give_up_output(context, id);
     keep_rows(context.state, id);
+    let before = sums(context, id);
     let Some(active) = context.state.active_mut(id) else {
         return;
     };
     let next = active.round().next(age_ms);
     *active.round_mut() = next;
+    active.before = before;
     active.phase = Phase::Work;
     active.local_age_ms = age_ms;
     open_output(context, id);
     context.events.push(Event::JobChanged { job: id });
+}
+
+fn sums(context: &Context<'_>, id: JobId) -> SumsBefore {
+    let job = context.state.job(id);
+    job.map(Job::sums).unwrap_or_default()
 }
 
 /// What the round wrote is wanted by nobody.
@@ -205,7 +212,7 @@ fn give_up_output(context: &mut Context<'_>, id: JobId) {
 }
 
 /// The new round's output gets an id, if it is a dataset.
-fn open_output(context: &mut Context<'_>, id: JobId) {
+pub(in crate::apply) fn open_output(context: &mut Context<'_>, id: JobId) {
     let Some(job) = context.state.job(id) else {
         return;
     };
@@ -252,16 +259,18 @@ fn begin_step(context: &mut Context<'_>, id: JobId, step: &StepSpec) {
         }
     };
     keep_rows(context.state, id);
+    let sums = sums(context, id);
     let Some(active) = context.state.active_mut(id) else {
         return;
     };
+    active.before = sums;
     let before = active.round().id;
     let next = RoundId {
         job: id,
         step: before.step + 1,
         round: 0,
     };
-    *active.round_mut() = Round::new(next, step.reducers, age_ms);
+    *active.round_mut() = Round::new(next, step.reducers, age_ms, active.numbers_from);
     active.phase = Phase::Plan;
     let former = std::mem::replace(&mut active.previous, wrote);
     if let Some(former) = former {

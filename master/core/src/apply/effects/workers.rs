@@ -6,7 +6,9 @@ use vivat_shared::ids::{AttemptId, DatasetId, JobId, TaskId, TaskKind, WorkerEpo
 use vivat_shared::limits::CRASHES_MAX;
 use vivat_shared::timeline::AttemptEnd;
 
-use super::{Lost, charge_loss, crash_failure, end_job, lose_map, lose_outputs, release};
+use super::{
+    Lost, Told, charge_loss, crash_failure, end_job, end_try, lose_map, lose_outputs, release,
+};
 use crate::apply::Context;
 use crate::command::Event;
 use crate::limits::{REASON_BYTES_MAX, WORKERS_LOST_MAX};
@@ -95,6 +97,14 @@ fn forget_outputs(state: &mut State, worker: WorkerId) {
 }
 
 fn lose_attempt(context: &mut Context<'_>, attempt: AttemptId, worker: WorkerEpoch, crashed: bool) {
+    if attempt.task.kind == TaskKind::Notify {
+        context
+            .events
+            .push(Event::AttemptRevoked { attempt, worker });
+        let lost = format!("lost with {}", worker.worker);
+        end_try(context, attempt, worker, Told::Missed(lost));
+        return;
+    }
     let live = context
         .state
         .job(attempt.job())
@@ -160,6 +170,7 @@ fn lose_segments(context: &mut Context<'_>, job: JobId, worker: WorkerEpoch) {
         .maps
         .held_by(worker)
         .into_iter()
+        .filter(|&index| round.has_segments(index))
         .filter_map(|index| {
             let task = TaskId {
                 round: id,
