@@ -20,6 +20,9 @@ use crate::spec::Draft;
 /// What makes a path a pattern.
 const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
 
+/// Side files are read whole, wherever they were cut.
+const SIDE_FILE_FORMAT: InputFormat = InputFormat::Fixed(1);
+
 /// Datasets that were brought over for one job.
 #[derive(Debug, Default)]
 pub struct Uploads {
@@ -27,8 +30,8 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// Brings every input that is a file of this machine to the workers, and names
-    /// it by its dataset from then on.
+    /// Brings every input and side file that is a file of this machine to the workers,
+    /// and names it by its dataset from then on.
     ///
     /// # Errors
     ///
@@ -45,7 +48,11 @@ impl Uploads {
             None => rand::random(),
         };
         let format = draft.format;
-        for place in draft.inputs.iter_mut().filter(|place| !place.everyone) {
+        let inputs = draft.inputs.iter_mut().map(|place| (place, format));
+        let side_files = draft.side_files.iter_mut();
+        let side_files = side_files.map(|(_, place)| (place, SIDE_FILE_FORMAT));
+        let places = inputs.chain(side_files);
+        for (place, format) in places.filter(|(place, _)| !place.everyone) {
             let name = format!("upload-{key:016x}-{}", uploads.names.len());
             let brought = upload(app, &name, place, format).await;
             if let Err(failure) = brought {

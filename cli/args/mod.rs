@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod data;
 pub mod job;
+pub mod mrjob;
 pub mod process;
 
 use std::path::PathBuf;
@@ -131,6 +132,8 @@ pub enum Command {
     Run(job::RunArgs),
     /// Submit a job and print its id
     Submit(job::SubmitArgs),
+    /// Run an mrjob script, unchanged, and print its result
+    Mrjob(mrjob::MrjobArgs),
     /// Jobs: list, show, watch, wait, cancel, counters, output
     #[command(after_help = "Example:\n  vivat job list\n  vivat job show job-17 -o json")]
     Job {
@@ -238,6 +241,14 @@ pub enum GenCommand {
         vivat run group-by game-logs.csv --format csv -p key=POSITION -p aggregate='mean(PTS)'"
     )]
     GameLogs(GenArgs),
+    /// Measures of drawn letters and which letters they are, to train with
+    #[command(after_help = "Example:\n  vivat gen letters --size 1MiB --seed 7 letters.txt\n  \
+        vivat run mlp-train letters.txt -p scale=true -p rounds=5")]
+    Letters(GenArgs),
+    /// Pages and the pages that they link to, a page a line
+    #[command(after_help = "Example:\n  vivat gen links --size 256MiB --seed 7 links.tsv\n  \
+        vivat run reverse-links links.tsv --output linked-from")]
+    Links(GenArgs),
     /// Records of 100 bytes to sort, the first 10 of them a random key
     #[command(
         after_help = "Example:\n  vivat gen tera --size 512MiB --seed 7 tera.bin\n  \

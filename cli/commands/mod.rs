@@ -11,6 +11,7 @@ mod dev;
 mod r#gen;
 mod job;
 mod master;
+mod mrjob;
 mod node;
 mod output;
 mod program;
@@ -32,7 +33,8 @@ pub async fn dispatch(app: &App, command: Command, given: &Given<'_>) -> Result<
     match command {
         Command::Run(args) => run::run(app, args, given).await,
         Command::Submit(args) => submit::submit(app, args, given).await,
-        Command::Job { command } => job::job(app, command).await,
+        Command::Mrjob(args) => mrjob::mrjob(app, args, given).await,
+        Command::Job { command } => job::job(app, command, given).await,
         Command::Program { command } => program::program(app, command),
         Command::Dev(args) => dev::dev(app, args).await,
         Command::Master(args) => master::master(app, args).await,

@@ -1,5 +1,6 @@
 //! `vivat run`: a job from start to end, and its result.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use vivat_shared::view::JobView;
 use crate::app::App;
 use crate::args::Given;
 use crate::args::job::RunArgs;
-use crate::commands::job::{end_of, summary};
+use crate::commands::job::{end_of, rounds_table, summary};
 use crate::commands::submit::{bring_and_submit, is_far, submit_draft};
 use crate::commands::{data, output};
 use crate::embedded::Embedded;
@@ -27,16 +28,34 @@ use crate::signals::Interrupt;
 use crate::spec::{Draft, local_output};
 use crate::upload;
 
+/// Tells the end of a job, and whether it is a good one.
+pub type Verdict<'a> = dyn Fn(&JobView) -> Result<(), Failure> + 'a;
+
 /// Runs it.
 pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Failure> {
-    let mut draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
+    let draft = Draft::new(args.what, &args.job, given, &paths::here()?)?;
     if args.sequential {
         return sequential::run(app, &draft);
     }
+    run_draft(app, draft, args.job.timeout, &verdict).await
+}
+
+/// Runs what was drafted; `ended` tells the end of a job, and whether it is a good
+/// one.
+///
+/// # Errors
+///
+/// Whatever the cluster refuses, and what `ended` says.
+pub async fn run_draft(
+    app: &App,
+    mut draft: Draft,
+    timeout: Option<TimeSpan>,
+    ended: &Verdict<'_>,
+) -> Result<(), Failure> {
     if app.cluster.is_none() {
         check_embedded(&draft)?;
     }
-    let timeout = args.job.timeout.map(|TimeSpan(limit)| limit);
+    let timeout = timeout.map(|TimeSpan(limit)| limit);
     // The signals are ours from here on: what is started now is cleaned up.
     let mut interrupt = Interrupt::new()?;
     if app.cluster.is_some() {
@@ -50,6 +69,7 @@ pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Fail
             client: &client,
             embedded: false,
             timeout,
+            ended,
         };
         if is_far {
             return run.run_far(&mut draft, &mut interrupt).await;
@@ -65,6 +85,7 @@ pub async fn run(app: &App, args: RunArgs, given: &Given<'_>) -> Result<(), Fail
         client: embedded.client(),
         embedded: true,
         timeout,
+        ended,
     };
     let result = run.run(&draft, &mut interrupt).await;
     embedded.stop().await;
@@ -85,12 +106,20 @@ fn check_embedded(draft: &Draft) -> Result<(), Failure> {
     }
 }
 
+/// Whether the last step writes what only programs read, and here is a person.
+fn shows_rounds(draft: &Draft) -> bool {
+    let last = draft.steps.last();
+    let is_model = last.is_some_and(|step| vivat_programs::writes_a_model(&step.program));
+    is_model && io::stdout().is_terminal()
+}
+
 /// One job on one cluster.
 struct Run<'a> {
     app: &'a App,
     client: &'a LeaderClient,
     embedded: bool,
     timeout: Option<Duration>,
+    ended: &'a Verdict<'a>,
 }
 
 impl Run<'_> {
@@ -126,7 +155,7 @@ impl Run<'_> {
         if self.app.print.is_json() {
             self.app.json(&form::job(&job))?;
         }
-        verdict(&job)?;
+        (self.ended)(&job)?;
         self.app.note(&summary(&job));
         match (&draft.output, fetched) {
             (_, Some(place)) => {
@@ -137,7 +166,9 @@ impl Run<'_> {
             (Some(_), None) => self.app.note(&format!("its result is in {}", job.output)),
             (None, None) => {
                 let name = job.output.trim_start_matches(SCHEME);
-                if !self.app.print.is_json() {
+                if shows_rounds(draft) {
+                    self.show_rounds(&job)?;
+                } else if !self.app.print.is_json() {
                     data::cat(self.app, name).await?;
                 }
                 self.client.remove_dataset(name).await?;
@@ -162,7 +193,7 @@ impl Run<'_> {
         if self.app.print.is_json() {
             self.app.json(&form::job(&job))?;
         }
-        verdict(&job)?;
+        (self.ended)(&job)?;
         // The summary goes first: what follows may be long, or end at a closed pipe.
         self.app.note(&summary(&job));
         if draft.output.is_some() {
@@ -171,6 +202,9 @@ impl Run<'_> {
         }
         if self.app.print.is_json() {
             return Ok(());
+        }
+        if shows_rounds(draft) {
+            return self.show_rounds(&job);
         }
         // With a known key the job may be an earlier one, with its own output.
         let path = match &spec.output {
@@ -184,6 +218,15 @@ impl Run<'_> {
             &job.output_path
         };
         print_result(PathBuf::from(place), interrupt).await
+    }
+
+    /// A model is nothing to look at: how it came to be is.
+    fn show_rounds(&self, job: &JobView) -> Result<(), Failure> {
+        if !self.app.print.is_json() {
+            rounds_table(self.app, job)?;
+            self.app.note("the model is gone; --output keeps it, and so does > FILE");
+        }
+        Ok(())
     }
 
     /// Ctrl-C before there was an answer to the submission.

@@ -81,14 +81,6 @@ pub async fn bring_and_submit(
         Some(place) => (place.output(&host), None),
         None => (OutputLocation::Dataset { name: None }, None),
     };
-    if is_far && let Some((name, place)) = draft.side_files.iter().find(|(_, it)| !it.everyone) {
-        let message = format!(
-            "no worker of the cluster sees `{}`, which is side file `{name}`",
-            place.display
-        );
-        return Err(Failure::usage(message)
-            .hint("bring it over, and name the dataset: vivat data put NAME FILE"));
-    }
     let uploads = if is_far {
         Uploads::bring(app, client, draft).await?
     } else {

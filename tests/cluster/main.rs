@@ -4,8 +4,10 @@
 //! done twice that need not be, the output equals the oracle's byte for byte,
 //! and the cluster serves another job afterwards.
 
+mod authoring;
 mod backups;
 mod bad_input;
+mod closing_outputs;
 mod config;
 mod data;
 mod data_faults;
@@ -13,6 +15,7 @@ mod dataset_jobs;
 mod datasets;
 mod disk_load;
 mod disk_mounts;
+mod equal_bytes;
 mod errors;
 mod failover;
 mod faults;
@@ -29,14 +32,20 @@ mod faults_points_master;
 mod faults_restart;
 mod harness;
 mod held_commit;
+mod job_form;
 mod lab_checks;
 mod lab_cluster;
 mod lab_program;
+mod limits;
 mod main_job;
+mod memory;
+mod model_jobs;
+mod mrjob_jobs;
 mod own_workers;
 mod power_cuts;
 mod process_life;
 mod programs;
+mod skipping;
 mod sort_jobs;
 mod worker_loss;
 mod zombie;
