@@ -1,7 +1,61 @@
 //! All of the one binary but its `main`: parses, wires, waits.
 //!
-//! It is a library so that the decoders of what users write can be checked from
-//! without; nothing else is meant to use it.
+//! It is a library for those who write programs of their own: a crate that depends
+//! on it and on `vivat-mapreduce` builds a `vivat` that has them beside the built-in
+//! ones. Masters, workers, `vivat dev` and `vivat run` of that binary are what they
+//! always are, and any `vivat` can be a master of its workers, since masters run no
+//! programs. `data/examples/own-program` is such a crate, whole.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use vivat::{Built, Parameters, ProgramEntry};
+//! # mod line_lengths {
+//! #     use vivat_mapreduce::prelude::*;
+//! #     #[derive(Clone, Copy)]
+//! #     pub struct LineLengths;
+//! #     impl Program for LineLengths {
+//! #         type Key = u64;
+//! #         type Value = u64;
+//! #         type Mapper<'t> = Self;
+//! #         type Reducer<'t> = Self;
+//! #         fn mapper<'t>(&'t self, _: &'t MapContext<'t>) -> Result<Self, ProgramError> {
+//! #             Ok(Self)
+//! #         }
+//! #         fn reducer<'t>(&'t self, _: &'t ReduceContext<'t>) -> Result<Self, ProgramError> {
+//! #             Ok(Self)
+//! #         }
+//! #     }
+//! #     impl Mapper<u64, u64> for LineLengths {
+//! #         fn map<E: Emit<u64, u64>>(
+//! #             &mut self,
+//! #             _: Record<'_>,
+//! #             _: &mut E,
+//! #         ) -> Result<(), ProgramError> {
+//! #             Ok(())
+//! #         }
+//! #     }
+//! #     impl Reducer<u64, u64> for LineLengths {
+//! #         fn reduce<S: Values<u64>>(
+//! #             &mut self,
+//! #             _: u64,
+//! #             _: &mut S,
+//! #             _: &mut Output<'_>,
+//! #         ) -> Result<(), ProgramError> {
+//! #             Ok(())
+//! #         }
+//! #     }
+//! # }
+//! # use line_lengths::LineLengths;
+//!
+//! fn build(_: &Parameters) -> Built {
+//!     vivat::built(LineLengths)
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     let summary = "counts the lines of each length";
+//!     vivat::with_programs([ProgramEntry::new("line-lengths", summary, build)]).run()
+//! }
+//! ```
 
 mod app;
 mod args;
@@ -17,6 +71,7 @@ pub mod formats;
 mod job_file;
 mod logging;
 mod parent;
+mod path_params;
 mod paths;
 mod progress;
 mod quantity;
@@ -38,9 +93,51 @@ use args::{Cli, Given};
 use config::ConfigFile;
 use failure::{Failure, exit};
 
+/// What the binary allocates with: workers pass many small pieces between threads.
+pub use mimalloc::MiMalloc as Allocator;
+use vivat_programs::exec;
+pub use vivat_programs::{
+    Build, Built, Executable, Format, Oracle, OracleInput, ParameterError, ParameterKind,
+    ParameterSpec, Parameters, ProgramEntry, Runner, built,
+};
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    with_programs([]).run()
+}
+
+/// A `vivat` that has these programs beside the built-in ones.
+pub fn with_programs(entries: impl IntoIterator<Item = ProgramEntry>) -> Vivat {
+    Vivat {
+        programs: entries.into_iter().collect(),
+    }
+}
+
+/// A `vivat` that has yet to run.
+#[derive(Debug)]
+#[must_use = "it does nothing before it runs"]
+pub struct Vivat {
+    programs: Vec<ProgramEntry>,
+}
+
+impl Vivat {
+    /// Runs the command that the process was started with. A program whose name is
+    /// taken or none ends it with exit code 2.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        if std::env::args_os().nth(1).as_deref() == Some(exec::SUPERVISOR_ARGUMENT.as_ref()) {
+            return exec::supervise();
+        }
+        if let Err(error) = vivat_programs::register(&self.programs) {
+            let failure = Failure::usage(format!("this binary's own programs: {error}"));
+            return report(&failure, false, false);
+        }
+        run_command()
+    }
+}
+
+fn run_command() -> ExitCode {
     descriptors::raise();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match parse(&arguments) {

@@ -1,11 +1,12 @@
 //! What a task may know about itself.
 //!
-//! Everything here is the same for every attempt at a task, so a program that
-//! uses it still gives the same output whoever runs it and however often.
+//! Everything here but the [`Attempt`] is the same for every attempt at a task, so a
+//! program that uses it still gives the same output whoever runs it and however often.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::attempt::Attempt;
 use crate::counter::{Counter, CounterSet};
 use crate::csv::CsvHeader;
 use crate::program::ProgramError;
@@ -80,6 +81,8 @@ pub struct MapContext<'t> {
     pub side_files: &'t SideFiles,
     /// Counters of the task.
     pub counters: &'t CounterSet,
+    /// The attempt at the task.
+    pub attempt: Attempt<'t>,
 }
 
 impl MapContext<'_> {
@@ -114,6 +117,8 @@ pub struct ReduceContext<'t> {
     pub side_files: &'t SideFiles,
     /// Counters of the task.
     pub counters: &'t CounterSet,
+    /// The attempt at the task.
+    pub attempt: Attempt<'t>,
 }
 
 impl ReduceContext<'_> {

@@ -292,6 +292,17 @@ impl EngineError {
                 path: display.clone(),
                 detail: detail.clone(),
             },
+            Self::Program {
+                source:
+                    ProgramError {
+                        missing_command: Some(command),
+                        detail,
+                        ..
+                    },
+            } => FailureCause::CommandNotFound {
+                command: command.clone(),
+                detail: detail.clone(),
+            },
             Self::Program { source } => FailureCause::Program {
                 detail: match source.offset {
                     Some(offset) => format!("{} (record at byte {offset})", source.detail),

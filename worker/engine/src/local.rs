@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use vivat_mapreduce::{Closed, NO_HOST, NO_SIDE_FILES};
+use vivat_mapreduce::{Closed, NO_HOST, SideFiles};
 use vivat_shared::attempt::{Counters, InputFile, InputOrigin, PartOutput, SplitRange};
 use vivat_shared::job::InputFormat;
 
@@ -38,6 +38,8 @@ pub struct LocalOptions {
     pub skipped_max: u64,
     /// The program's parameters.
     pub parameters: BTreeMap<String, String>,
+    /// Files beside the inputs.
+    pub side_files: SideFiles,
 }
 
 /// Runs all maps over the inputs, given as path and display name, then all
@@ -282,7 +284,7 @@ impl<'j> Job<'j> {
             parts: parts.collect(),
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
-            side_files: NO_SIDE_FILES,
+            side_files: &self.options.side_files,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;
@@ -312,7 +314,7 @@ impl<'j> Job<'j> {
             skipped_max: self.options.skipped_max,
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
-            side_files: NO_SIDE_FILES,
+            side_files: &self.options.side_files,
             host: NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,
@@ -354,7 +356,7 @@ impl<'j> Job<'j> {
             compression: self.options.compression,
             parameters: &self.options.parameters,
             broadcast: self.broadcast,
-            side_files: NO_SIDE_FILES,
+            side_files: &self.options.side_files,
             host: NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,

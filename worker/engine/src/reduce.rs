@@ -10,7 +10,9 @@ use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use vivat_mapreduce::{CounterSet, Key, Output, Program, ReduceContext, Reducer, Value, Values};
+use vivat_mapreduce::{
+    Attempt, CounterSet, Key, Output, Program, ReduceContext, Reducer, Value, Values,
+};
 use vivat_shared::attempt::{PartOutput, counters};
 
 use crate::error::{EngineError, StorageUse};
@@ -79,6 +81,11 @@ pub(crate) fn run<P: Program>(
         broadcast: task.broadcast,
         side_files: task.side_files,
         counters: &counter_set,
+        attempt: Attempt {
+            scratch: task.scratch,
+            stop: task.cancel,
+            host: task.host,
+        },
     };
     let (runs, mut passes) = merge_in_passes(task)?;
     let (readers, origins) = open(runs, task.partition)?;
@@ -156,13 +163,17 @@ fn reduce_groups<P: Program>(
         if let Some(error) = values.error {
             return Err(error);
         }
-        reduced.map_err(failed)?;
         if out.has_failed() {
             return out.check().map_err(|source| EngineError::Output { source });
         }
+        reduced.map_err(failed)?;
     }
     groups.report();
-    reducer.finish(out).map_err(failed)
+    let finished = reducer.finish(out);
+    if out.has_failed() {
+        return out.check().map_err(|source| EngineError::Output { source });
+    }
+    finished.map_err(failed)
 }
 
 fn named(origins: &[Origin], error: MergeError) -> EngineError {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use vivat_mapreduce::SideFiles;
+use vivat_mapreduce::{Host, SideFiles, StopSignal};
 use vivat_shared::attempt::{Counters, InputFile, PartOutput, SkippedRecord, SplitRange};
 use vivat_shared::job::InputFormat;
 
@@ -44,6 +44,9 @@ pub trait Executable: Send + Sync {
     ///
     /// See [`EngineError`]; a program that does not close fails the task.
     fn close(&self, task: &mut CloseTask<'_>) -> Result<CloseReport, EngineError>;
+
+    /// Whether the program closes rounds.
+    fn closes(&self) -> bool;
 }
 
 /// How far a task is. The engine adds, whoever watches reads.
@@ -103,6 +106,12 @@ impl CancelFlag {
     }
 }
 
+impl StopSignal for CancelFlag {
+    fn is_stopped(&self) -> bool {
+        self.is_cancelled()
+    }
+}
+
 /// One map task.
 #[derive(Debug)]
 pub struct MapTask<'t> {
@@ -140,6 +149,8 @@ pub struct MapTask<'t> {
     pub broadcast: &'t [u8],
     /// Files that the job brought along.
     pub side_files: &'t SideFiles,
+    /// Whoever runs it.
+    pub host: &'t dyn Host,
     /// How far it is.
     pub progress: &'t Progress,
     /// Whether to stop.
@@ -259,6 +270,8 @@ pub struct ReduceTask<'t> {
     pub broadcast: &'t [u8],
     /// Files that the job brought along.
     pub side_files: &'t SideFiles,
+    /// Whoever runs it.
+    pub host: &'t dyn Host,
     /// How far it is, in bytes and records as they were emitted.
     pub progress: &'t Progress,
     /// Whether to stop.

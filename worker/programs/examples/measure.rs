@@ -98,6 +98,7 @@ impl Bench<'_> {
                 parameters: &self.parameters,
                 broadcast: &[],
                 side_files: vivat_mapreduce::NO_SIDE_FILES,
+                host: vivat_mapreduce::NO_HOST,
                 progress: &self.progress,
                 cancel: &self.cancel,
             })?;
@@ -130,6 +131,7 @@ impl Bench<'_> {
             parameters: &self.parameters,
             broadcast: &[],
             side_files: vivat_mapreduce::NO_SIDE_FILES,
+            host: vivat_mapreduce::NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,
         })?;

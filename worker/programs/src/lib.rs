@@ -8,16 +8,23 @@
 mod catalogue;
 mod decimal;
 mod distinct;
+pub mod exec;
 pub mod generate;
 mod grep;
 mod group_by;
 mod inverted_index;
 mod join;
+mod k_means;
+mod linear_regression;
+mod mlp;
+mod numbers;
 mod oracles;
 mod parameters;
 mod reverse_links;
 mod sample;
 mod sort;
+mod sums;
+mod table;
 mod term_vector;
 mod tuple;
 mod url_count;
@@ -25,7 +32,12 @@ mod validate_sort;
 mod word_count;
 mod words;
 
-pub use catalogue::{Format, OracleInput, ProgramEntry, catalogue, expand, find, hidden, nearest};
+pub use catalogue::{
+    Build, Built, Format, Oracle, OracleInput, ProgramEntry, RegisterError, built, catalogue,
+    expand, find, hidden, nearest, register,
+    writes_a_model,
+};
 pub use parameters::{
     ParameterError, ParameterKind, ParameterSpec, Parameters, validate_parameters,
 };
+pub use vivat_engine::{Executable, Runner};

@@ -13,7 +13,8 @@ use crate::catalogue::ProgramEntry;
 /// One parameter of a program.
 #[derive(Debug, Clone, Copy)]
 pub struct ParameterSpec {
-    /// Its name, as in `-p NAME=VALUE`.
+    /// Its name, as in `-p NAME=VALUE`. One that ends in `.*` is any number of
+    /// parameters whose names begin so.
     pub name: &'static str,
     /// What it takes.
     pub kind: ParameterKind,
@@ -23,8 +24,23 @@ pub struct ParameterSpec {
     pub help: &'static str,
 }
 
+impl ParameterSpec {
+    /// Whether a parameter of that name is this one, or one of these.
+    fn is(&self, name: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(begin) => name.len() > begin.len() && name.starts_with(begin),
+            None => name == self.name,
+        }
+    }
+
+    /// Whether it is any number of parameters.
+    fn is_many(&self) -> bool {
+        self.name.ends_with('*')
+    }
+}
+
 /// What a parameter takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ParameterKind {
     /// Any text.
     Text,
@@ -35,12 +51,22 @@ pub enum ParameterKind {
         /// The greatest.
         max: i64,
     },
+    /// A number from `min` to `max`, with a fraction or without.
+    Number {
+        /// The least.
+        min: f64,
+        /// The greatest.
+        max: f64,
+    },
     /// `true` or `false`.
     Boolean,
     /// One of some words.
     Choice(&'static [&'static str]),
     /// A regular expression in the syntax of the `regex` crate.
     Regex,
+    /// A file that every task reads beside the input; empty: none. Whoever
+    /// submits makes it a side file, and the value the name of that.
+    Path,
 }
 
 impl ParameterKind {
@@ -50,29 +76,38 @@ impl ParameterKind {
         match self {
             Self::Text => "text".to_owned(),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Number { min, max } if *max == f64::MAX => format!("a number, {min} or more"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Boolean => "true or false".to_owned(),
             Self::Choice(words) => words.join(" or "),
             Self::Regex => "a regular expression".to_owned(),
+            Self::Path => "a file".to_owned(),
         }
     }
 
-    /// One word for tables: `text`, `integer`, `boolean`, `choice`, `regex`.
+    /// One word for tables: `text`, `integer`, `number`, `boolean`,
+    /// `choice`, `regex`, `path`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Integer { .. } => "integer",
+            Self::Number { .. } => "number",
             Self::Boolean => "boolean",
             Self::Choice(_) => "choice",
             Self::Regex => "regex",
+            Self::Path => "path",
         }
     }
 
     fn check(&self, value: &str) -> Result<(), String> {
         let fits = match self {
-            Self::Text => true,
+            Self::Text | Self::Path => true,
             Self::Integer { min, max } => value
                 .parse::<i64>()
+                .is_ok_and(|number| (*min..=*max).contains(&number)),
+            Self::Number { min, max } => value
+                .parse::<f64>()
                 .is_ok_and(|number| (*min..=*max).contains(&number)),
             Self::Boolean => matches!(value, "true" | "false"),
             Self::Choice(words) => words.contains(&value),
@@ -122,7 +157,7 @@ impl ParameterError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
     program: &'static str,
-    values: BTreeMap<&'static str, String>,
+    values: BTreeMap<String, String>,
 }
 
 impl Parameters {
@@ -138,6 +173,12 @@ impl Parameters {
         self.text(name) == "true"
     }
 
+    /// The number of a number parameter; 0 for one that the program does not have.
+    #[must_use]
+    pub fn number(&self, name: &str) -> f64 {
+        self.text(name).parse().unwrap_or(0.0)
+    }
+
     /// The number of an integer parameter; 0 for one that the program does not
     /// have.
     #[must_use]
@@ -148,13 +189,12 @@ impl Parameters {
     /// All of them, as they travel.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, String> {
-        self.values
-            .iter()
-            .map(|(&name, value)| (name.to_owned(), value.clone()))
-            .collect()
+        self.values.clone()
     }
 
-    pub(crate) fn error(&self, parameter: &str, detail: String) -> ParameterError {
+    /// The error of a value that the check by its kind could not refuse.
+    #[must_use]
+    pub fn error(&self, parameter: &str, detail: String) -> ParameterError {
         ParameterError {
             program: self.program.to_owned(),
             parameter: parameter.to_owned(),
@@ -179,12 +219,20 @@ pub fn validate_parameters(
         detail,
     };
     for name in given.keys() {
-        if !entry.parameters.iter().any(|spec| spec.name == name) {
+        if !entry.parameters.iter().any(|spec| spec.is(name)) {
             return Err(error(name, unknown(entry, name)));
         }
     }
     let mut values = BTreeMap::new();
     for spec in entry.parameters {
+        if spec.is_many() {
+            for (name, value) in given.iter().filter(|(name, _)| spec.is(name)) {
+                let checked = spec.kind.check(value);
+                checked.map_err(|detail| error(name, detail))?;
+                values.insert(name.clone(), value.clone());
+            }
+            continue;
+        }
         let value = match (given.get(spec.name), spec.default) {
             (Some(value), _) => value.as_str(),
             (None, Some(default)) => default,
@@ -200,7 +248,7 @@ pub fn validate_parameters(
         spec.kind
             .check(value)
             .map_err(|detail| error(spec.name, detail))?;
-        values.insert(spec.name, value.to_owned());
+        values.insert(spec.name.to_owned(), value.to_owned());
     }
     Ok(Parameters {
         program: entry.name,

@@ -9,5 +9,5 @@ mod part;
 mod plan;
 
 pub(crate) use input::{DatasetOpener, Served};
-pub(crate) use part::{DatasetPart, PartOrder};
-pub(crate) use plan::{PlannedFile, files};
+pub(crate) use part::{DatasetPart, PartOrder, next_hops};
+pub(crate) use plan::{PlannedFile, files, of_client};

@@ -133,7 +133,10 @@ impl<'t> DatasetPart<'t> {
         let bytes_max = self.block_bytes() + OVERSHOOT_BYTES + STREAM_CHUNK_BYTES as u64;
         let next = order
             .blocks
-            .wait(next_hops(order, bytes_max), order.stopped)
+            .wait(
+                next_hops(order.leader, (order.output, order.worker), bytes_max),
+                order.stopped,
+            )
             .ok_or_else(stopped)?;
         Ok(order.blocks.write(block, bytes_max, next))
     }
@@ -180,17 +183,20 @@ fn stopped() -> io::Error {
 }
 
 /// Who else gets a block, by the leader's word; nobody when it has none.
-async fn next_hops(order: &PartOrder<'_>, block_bytes: u64) -> Vec<Holder> {
+pub(crate) async fn next_hops(
+    leader: &LeaderClient,
+    (dataset, this): (DatasetId, WorkerId),
+    block_bytes: u64,
+) -> Vec<Holder> {
     let request = v1::PlaceBlocksRequest {
-        dataset: order.output.0,
+        dataset: dataset.0,
         count: 1,
         replicas: u32::from(REPLICAS_DEFAULT.saturating_sub(1)),
         block_bytes,
-        avoid: vec![order.worker.0],
+        avoid: vec![this.0],
         near_host: String::new(),
     };
-    let answered = order
-        .leader
+    let answered = leader
         .call(PLACE_BUDGET, PLACE_TIMEOUT, |channel| {
             let mut request = Request::new(request.clone());
             request.set_timeout(PLACE_TIMEOUT);

@@ -103,6 +103,8 @@ pub(crate) struct WorkerDir {
     uid: String,
     /// Jobs that have files here; what heartbeats ask about.
     jobs: Mutex<BTreeSet<JobId>>,
+    /// Those of them whose directory for segments is made.
+    made: Mutex<BTreeSet<JobId>>,
     /// Slots of one job note the same staging directory at the same moment.
     staging: Mutex<()>,
     threads: Threads,
@@ -123,6 +125,7 @@ impl WorkerDir {
             root: root.to_owned(),
             uid: identity(&root.join("identity"))?,
             jobs: Mutex::default(),
+            made: Mutex::default(),
             staging: Mutex::default(),
             threads: Threads::Own,
             _lock: lock,
@@ -191,8 +194,13 @@ impl WorkerDir {
 
     /// The same, with its directory made, for one who is going to write it.
     pub(crate) fn new_segment_path(&self, map: AttemptId) -> io::Result<PathBuf> {
-        self.lock_jobs().insert(map.job());
-        fs::create_dir_all(self.segments_of(map.job()))?;
+        let job = map.job();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if !made.contains(&job) {
+            self.lock_jobs().insert(job);
+            fs::create_dir_all(self.segments_of(job))?;
+            made.insert(job);
+        }
         Ok(self.segment_path(map))
     }
 
@@ -216,13 +224,18 @@ impl WorkerDir {
     /// A slot's own directory for temporary files. The engine deletes what it
     /// makes there; what one that panicked left goes by [`Self::clear_slot_scratch`].
     pub(crate) fn slot_scratch(&self, cell: usize) -> io::Result<PathBuf> {
-        let path = self.root.join("scratch").join(format!("cell-{cell}"));
+        let path = self.slot_scratch_path(cell);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&path)?,
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Ok(()) | Err(_) => {}
         }
         Ok(path)
+    }
+
+    /// Where that is, made or not.
+    pub(crate) fn slot_scratch_path(&self, cell: usize) -> PathBuf {
+        self.root.join("scratch").join(format!("cell-{cell}"))
     }
 
     /// Empties a slot's directory after a panic.
@@ -298,6 +311,9 @@ impl WorkerDir {
     /// Deletes all files of a job that has ended, its staging directory
     /// included. May be repeated.
     pub(crate) fn remove_job(&self, job: JobId) -> io::Result<()> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.remove(&job);
+        drop(made);
         remove_tree(&self.segments_of(job))?;
         remove_tree(&self.root.join("scratch").join(job.to_string()))?;
         // Last, because others may be in its way: it is on the user's disk.

@@ -11,7 +11,8 @@ use vivat_shared::ids::JobId;
 use vivat_shared::job::is_url;
 
 use super::commit::writer;
-use super::work::{Reduced, fault};
+use super::log::Seat;
+use super::work::{Reduced, fault_of};
 use super::{Fault, Runner};
 use crate::held::Grant;
 use crate::remote::Waiting;
@@ -50,14 +51,14 @@ impl Runner {
         grant: &Arc<Grant>,
         fetched: Option<&Fetched>,
         url: &str,
-        cell: usize,
+        seat: &Seat,
     ) -> Result<Reduced, Fault> {
         let output = self.objects(grant, url)?;
         let mut part = output.part(grant.attempt)?;
         let failed = |cause| unless_stopped(grant, cause);
-        let report = match self.reduce_into(&mut part, grant, fetched, cell)? {
+        let report = match self.reduce_into(&mut part, grant, fetched, seat)? {
             Err(EngineError::Output { source }) => return Err(failed(output.write_cause(&source))),
-            report => report.map_err(fault)?,
+            report => report.map_err(|error| fault_of(grant, error))?,
         };
         part.finish()
             .map_err(|error| failed(output.cause(&error)))?;

@@ -31,20 +31,22 @@ impl Runner {
 
     async fn run_here(&self, taken: Taken, cell: usize) {
         let mut chunks = Vec::new();
+        let seat = self.seat(&taken, cell);
         let mut ended = panics::caught(|| {
-            self.work(&taken, cell, &mut |number, chunk| {
-                chunks.push((number, chunk));
+            self.work(&taken, &seat, &mut |number, chunk, seal| {
+                chunks.push((number, chunk, seal.cloned()));
                 Ok(())
             })
         });
         if let Ok(Ok(_)) = &ended {
-            for (number, chunk) in chunks {
-                if let Err(fault) = self.send(&taken.grant, number, chunk).await {
+            for (number, chunk, seal) in chunks {
+                let sent = self.send(&taken.grant, number, chunk, seal.as_ref());
+                if let Err(fault) = sent.await {
                     ended = Ok(Err(fault));
                     break;
                 }
             }
         }
-        self.end(taken, cell, ended);
+        self.end(taken, &seat, ended);
     }
 }

@@ -74,8 +74,8 @@ impl From<FailureCause> for Fault {
 /// How the work of an attempt ended: a panic is its message.
 type Ended = Result<Result<Outcome, Fault>, String>;
 
-/// Takes the pieces of a plan, each with its number.
-type SendChunk<'s> = dyn FnMut(u32, PlanChunk) -> Result<(), Fault> + 's;
+/// Takes the pieces of a plan, each with its number, and the outcome with the last.
+type SendChunk<'s> = dyn FnMut(u32, PlanChunk, Option<&Outcome>) -> Result<(), Fault> + 's;
 
 /// What runs attempts.
 #[derive(Debug)]
@@ -245,8 +245,8 @@ impl Runner {
         tracing::debug!(attempt = %taken.grant.attempt, "attempt started");
         let seat = self.seat(&taken, cell);
         let ended = panics::caught(|| {
-            self.work(&taken, &seat, &mut |number, chunk| {
-                self.append(&taken.grant, number, chunk)
+            self.work(&taken, &seat, &mut |number, chunk, seal| {
+                self.append(&taken.grant, number, chunk, seal)
             })
         });
         self.end(taken, &seat, ended);

@@ -8,6 +8,7 @@ use vivat_client::{ClientError, Refusal};
 use vivat_engine::failpoint::point;
 use vivat_engine::{EngineError, InputOpener, LocalFiles, MapTask, ReduceReport, ReduceTask};
 use vivat_proto::convert::attempt::chunk_to_wire;
+use vivat_proto::convert::outcome::report_to_wire;
 use vivat_proto::v1::{self, error_detail::Kind};
 use vivat_shared::attempt::{
     Broadcast, Counters, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk, SplitRange, Work,
@@ -30,7 +31,7 @@ use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
 use crate::sink::{OutputPaths, check_output};
-use crate::source::{PlanWriter, RemoteOpener, csv_file, list, list_remote};
+use crate::source::{PlanSums, PlanWriter, RemoteOpener, csv_file, list, list_remote};
 
 /// What a map reads.
 pub(super) struct Slice<'t> {
@@ -59,11 +60,10 @@ impl Runner {
         grant: &Arc<Grant>,
         datasets: &[DatasetId],
         previous: Option<DatasetId>,
-        mut send: &mut SendChunk<'_>,
+        send: &mut SendChunk<'_>,
     ) -> Result<Outcome, Fault> {
         let spec = &grant.spec;
         self.programs.get(grant.attempt.task.round, spec)?;
-        let stopped = || grant.cancel.is_cancelled();
         let files = match previous {
             None => self.inputs(grant, datasets)?,
             Some(written) => {
@@ -82,28 +82,22 @@ impl Runner {
                 checked.map_err(|cause| elsewhere::unless_stopped(grant, cause))?
             }
         };
-        let format = format_of(spec, step(grant)?);
-        let multiline = step(grant)?.parameters.get("multiline");
-        let multiline = multiline.is_none_or(|value| value != "false");
-        let mut writer = PlanWriter::new(format, spec.split_bytes);
-        for mut file in files {
-            if format == InputFormat::Csv {
-                file = csv_file(file, (spec.split_bytes, multiline), &stopped)?;
-            }
-            writer.add(file, &mut send)?;
-        }
-        let sums = writer.finish(&mut send)?;
+        let (sums, last) = write_plan(grant, files, send)?;
         point("plan-done").map_err(self.storage("a plan"))?;
-        if stopped() {
+        if grant.cancel.is_cancelled() {
             return Err(Fault::Stopped);
         }
-        Ok(Outcome::Planned {
+        let planned = Outcome::Planned {
             chunks: sums.chunks,
             files: sums.files,
             splits: sums.splits,
             crc32c: sums.crc32c,
             replaces,
-        })
+        };
+        if let Some((number, chunk)) = last {
+            send(number, chunk, Some(&planned))?;
+        }
+        Ok(planned)
     }
 
     /// The files of all inputs, in the order of the inputs.
@@ -374,8 +368,10 @@ impl Runner {
         grant: &Grant,
         chunk: u32,
         content: PlanChunk,
+        seal: Option<&Outcome>,
     ) -> Result<(), Fault> {
-        self.runtime.block_on(self.send(grant, chunk, content))
+        self.runtime
+            .block_on(self.send(grant, chunk, content, seal))
     }
 
     /// Sends one chunk and waits until a leader has it.
@@ -384,6 +380,7 @@ impl Runner {
         grant: &Grant,
         chunk: u32,
         content: PlanChunk,
+        seal: Option<&Outcome>,
     ) -> Result<(), Fault> {
         let (files, splits) = chunk_to_wire(content);
         let request = v1::AppendPlanRequest {
@@ -392,6 +389,7 @@ impl Runner {
             chunk,
             files,
             splits,
+            seal: seal.map(|outcome| report_to_wire(grant.attempt, outcome.clone())),
         };
         point("plan-send").map_err(self.storage("a plan"))?;
         let send = async {
@@ -418,6 +416,37 @@ impl Runner {
             () = grant.stopped.cancelled() => Err(Fault::Stopped),
         }
     }
+}
+
+/// A piece of a plan and its number.
+type Piece = (u32, PlanChunk);
+
+/// Sends all pieces of the plan but the last one, which goes with what the plan comes
+/// to: in one entry.
+fn write_plan(
+    grant: &Grant,
+    files: Vec<PlannedFile>,
+    send: &mut SendChunk<'_>,
+) -> Result<(PlanSums, Option<Piece>), Fault> {
+    let spec = &grant.spec;
+    let format = format_of(spec, step(grant)?);
+    let multiline = step(grant)?.parameters.get("multiline");
+    let multiline = multiline.is_none_or(|value| value != "false");
+    let stopped = || grant.cancel.is_cancelled();
+    let mut last: Option<Piece> = None;
+    let mut hold = |number, chunk| match last.replace((number, chunk)) {
+        Some((number, chunk)) => send(number, chunk, None),
+        None => Ok(()),
+    };
+    let mut writer = PlanWriter::new(format, spec.split_bytes);
+    for mut file in files {
+        if format == InputFormat::Csv {
+            file = csv_file(file, (spec.split_bytes, multiline), &stopped)?;
+        }
+        writer.add(file, &mut hold)?;
+    }
+    let sums = writer.finish(&mut hold)?;
+    Ok((sums, last))
 }
 
 fn is_temporary(error: &ClientError) -> bool {

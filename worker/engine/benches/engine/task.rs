@@ -10,7 +10,7 @@ use vivat_engine::{
     CancelFlag, Executable, LocalFiles, MapTask, Progress, ReduceTask, Runner, SegmentCompression,
     SegmentData, SegmentFile, SegmentSource,
 };
-use vivat_mapreduce::{NO_SIDE_FILES, Program};
+use vivat_mapreduce::{NO_HOST, NO_SIDE_FILES, Program};
 use vivat_shared::attempt::{InputFile, SplitRange};
 use vivat_shared::job::InputFormat;
 
@@ -83,6 +83,7 @@ impl Bench {
             parameters: &self.parameters,
             broadcast: &[],
             side_files: NO_SIDE_FILES,
+            host: NO_HOST,
             progress: &Progress::default(),
             cancel: &CancelFlag::default(),
         });
@@ -129,6 +130,7 @@ impl Bench {
                 parameters: &self.parameters,
                 broadcast: &[],
                 side_files: NO_SIDE_FILES,
+                host: NO_HOST,
                 progress: &Progress::default(),
                 cancel: &CancelFlag::default(),
             });

@@ -128,6 +128,10 @@ impl<P: Program> Emit<P::Key, P::Value> for SortBuffer<'_, P> {
             self.spill();
         }
     }
+
+    fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
 }
 
 impl<P: Program> Gather<P> for SortBuffer<'_, P> {
@@ -141,7 +145,7 @@ impl<P: Program> Gather<P> for SortBuffer<'_, P> {
             let (items, data) = (&mut self.items, &self.data);
             let written = self
                 .spills
-                .finish_in_memory(|run| write_run(place, items, data, run))?;
+                .finish_in_memory(items.len(), |run| write_run(place, items, data, run))?;
             return Ok(Gathered::of(emitted, written));
         }
         if !self.items.is_empty() {

@@ -12,7 +12,7 @@ mod spill;
 mod table;
 
 use vivat_mapreduce::{
-    Block, Combiner, CounterSet, CsvHeader, Emit, Framing, MapContext, Mapper, Program,
+    Attempt, Block, Combiner, CounterSet, CsvHeader, Emit, Framing, MapContext, Mapper, Program,
     ProgramError,
 };
 use vivat_shared::attempt::{Counters, counters};
@@ -115,6 +115,11 @@ fn context<'t>(
         broadcast: task.broadcast,
         side_files: task.side_files,
         counters,
+        attempt: Attempt {
+            scratch: task.scratch,
+            stop: task.cancel,
+            host: task.host,
+        },
     }
 }
 
@@ -129,6 +134,7 @@ fn in_csv(task: &MapTask<'_>, error: EngineError) -> EngineError {
                     ProgramError {
                         detail,
                         offset: Some(offset),
+                        missing_command: None,
                     },
             },
         ) => EngineError::BadInput {
@@ -167,18 +173,20 @@ fn drive<P: Program, G: Gather<P>>(
                 None => mapper.map_block(&chunk, &mut gather),
                 Some(watch) => watch.map(&mut mapper, &chunk, &mut gather),
             };
-            let records = mapped.map_err(failed)?;
+            // A program that notices that emitting failed ends with an error of its own.
             gather
                 .check()
                 .map_err(|error| error.of(display, Some(chunk.offset)))?;
+            let records = mapped.map_err(failed)?;
             let bytes = chunk.bytes.len() as u64;
             task.progress.add(bytes, records);
             read.0 += bytes;
             read.1 += records;
         }
     }
-    mapper.finish(&mut gather).map_err(failed)?;
+    let finished = mapper.finish(&mut gather);
     gather.check().map_err(|error| error.of(display, None))?;
+    finished.map_err(failed)?;
     input.check()?;
     task.cancel.check()?;
     let gathered = gather.finish().map_err(|error| error.of(display, None))?;

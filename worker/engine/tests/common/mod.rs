@@ -164,6 +164,7 @@ impl Bench {
             parameters: &self.parameters,
             broadcast: &[],
             side_files: vivat_mapreduce::NO_SIDE_FILES,
+            host: vivat_mapreduce::NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,
         })
@@ -212,6 +213,7 @@ impl Bench {
             parameters: &self.parameters,
             broadcast: &[],
             side_files: vivat_mapreduce::NO_SIDE_FILES,
+            host: vivat_mapreduce::NO_HOST,
             progress: &self.progress,
             cancel: &self.cancel,
         })
