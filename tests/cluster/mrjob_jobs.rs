@@ -221,7 +221,9 @@ fn values_are_sorted_and_keys_go_where_the_partitioner_says() {
 
     let script = Script::over("by_length", &TEXTS);
     let flags = ["--output", "by-length", "--reducers", "5"];
-    succeeded("by_length", script.by_us(&cluster, python, &flags));
+    let ours = succeeded("by_length", script.by_us(&cluster, python, &flags));
+    let said = describe(&ours);
+    assert!(!said.contains("not in order"), "{said}");
     let theirs = succeeded("by_length", script.by_mrjob(python, "inline")).stdout;
     let directory = cluster.path("by-length");
     assert!(sorted(&output_bytes(&directory)) == sorted(&theirs));

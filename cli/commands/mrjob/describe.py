@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import runpy
+import site
 import sys
 import traceback
 
@@ -184,7 +185,7 @@ def description(job, runner_class):
         "input_format": job.hadoop_input_format(),
         "output_format": job.hadoop_output_format(),
         "output": job.options.output_dir,
-        "prints": job.options.cat_output,
+        "user_base": site.getuserbase(),
     })
     return found
 

@@ -69,6 +69,8 @@ pub struct Description {
     pub output_format: Option<String>,
     /// `--output-dir`.
     pub output: Option<String>,
+    /// Where Python keeps what its user installed for herself.
+    pub user_base: Option<String>,
 }
 
 /// One step: commands as argument vectors.

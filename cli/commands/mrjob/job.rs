@@ -14,6 +14,9 @@ use crate::paths;
 /// Where Python looks for modules besides its own: of the tasks, the working
 /// directory, in which the files lie that go with the job.
 const MODULES: &str = "PYTHONPATH";
+/// Where Python looks for what a user installed for herself: below the home that she
+/// has here, and tasks have none.
+const USER_BASE: &str = "PYTHONUSERBASE";
 
 /// A job file and what it cannot say.
 #[derive(Debug)]
@@ -176,6 +179,9 @@ fn environment(job: &Description, step: &Step, near: bool) -> BTreeMap<String, S
         .map(|(name, value)| (variable(name), value.clone()))
         .collect();
     all.extend(job.environment.clone());
+    if let Some(base) = job.user_base.as_ref().filter(|_| near) {
+        all.entry(USER_BASE.to_owned()).or_insert(base.clone());
+    }
     let own = job.environment.get(MODULES).cloned();
     let here = std::env::var(MODULES).ok().filter(|_| near);
     let modules = [Some(".".to_owned()), own, here.map(absolute)];

@@ -27,7 +27,9 @@ class ByLength(MRJob):
         seen = []
         for word in words:
             initial = word.split("\t")[0]
-            assert not seen or seen[-1] <= initial, "initials are sorted"
+            if seen and seen[-1] > initial:
+                # mrjob's own runners know one field of the key alone.
+                self.increment_counter("initials", "not in order")
             seen.append(initial)
         yield length, " ".join(sorted(set(seen)))
 

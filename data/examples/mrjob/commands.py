@@ -1,13 +1,15 @@
-"""Steps that are commands: the shortest lines' first letters, counted."""
+"""Steps that are commands: the first letters of lines, counted."""
 from mrjob.job import MRJob
 from mrjob.step import MRStep
+
+FIRST = """awk '{ print substr($0, 1, 1) "\\t" "a line" }'"""
 
 
 class Commands(MRJob):
 
     def steps(self):
         return [
-            MRStep(mapper_cmd="cut -c 1", reducer_cmd="uniq -c"),
+            MRStep(mapper_cmd=FIRST, reducer_cmd="uniq -c"),
             MRStep(mapper_cmd="sed -e 's/^ *//'"),
         ]
 
