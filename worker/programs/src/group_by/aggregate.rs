@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use vivat_mapreduce::{DecodeError, Value};
 
-use super::exact::{Exact, spread};
+use crate::table::exact::{Exact, spread};
 
 /// What is made of a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -230,10 +230,19 @@ impl Group {
         }
     }
 
+    /// A group that could not be read makes one that is of no functions.
     pub(super) fn merge(&mut self, other: Self) {
+        if other.0.len() != self.0.len() {
+            self.0.clear();
+        }
         for (sums, other) in self.0.iter_mut().zip(other.0) {
             sums.merge(other);
         }
+    }
+
+    /// Whether it was made for these functions, and nothing went wrong on the way.
+    pub(super) fn is_of(&self, functions: &[Function]) -> bool {
+        self.0.len() == functions.len()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "no job has 2^53 records")]
@@ -323,15 +332,8 @@ impl Value for Group {
     }
 
     fn decode(bytes: &[u8]) -> Result<GroupView<'_>, DecodeError> {
-        // Looked at when it is needed; `own` cannot fail, so what is not a group is
-        // found out here.
-        match read(bytes) {
-            Some(_) => Ok(GroupView::Encoded(bytes)),
-            None => Err(DecodeError {
-                wanted: "group",
-                bytes: bytes.len(),
-            }),
-        }
+        // Decoded once, where it is merged: what is no group is found out there.
+        Ok(GroupView::Encoded(bytes))
     }
 
     fn own(view: GroupView<'_>) -> Self {

@@ -9,23 +9,27 @@
 //! groups can be merged where they are found.
 
 mod aggregate;
-mod exact;
-mod oracle;
+pub(crate) mod oracle;
 mod plan;
 mod write;
 
-use std::borrow::Cow;
+pub(crate) use crate::table::exact;
+pub(crate) use oracle::formula::value as formula_of_oracle;
 
 use vivat_engine::{Executable, Runner};
 use vivat_mapreduce::{
-    Combiner, Component, CsvFields, CsvRow, DecodeError, Emit, MapContext, Mapper, Output, Program,
-    ProgramError, Record, ReduceContext, Reducer, Value, Values,
+    Combiner, CsvRow, Emit, EncodedKey, MapContext, Mapper, Output, Program, ProgramError, Record,
+    ReduceContext, Reducer, Value, Values as GroupValues,
 };
+use vivat_shared::job::StepSpec;
 
 use crate::catalogue::{Format, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
+use crate::table::codes::{self, Coded, Codes, with_codes};
+use crate::table::sheet::{DERIVE, Numbers, ORDINAL, codes_of};
+use crate::table::{MISSING, MULTILINE, Values, key_of, text, texts_of};
 use aggregate::{Cell, Group, GroupView};
-use plan::{CellPlan, FilePlan, Plan, Source};
+use plan::{CellPlan, FilePlan, Headers, Plan};
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "group-by",
@@ -38,33 +42,29 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
             "list of [NAME =] FUNCTION(COLUMN): count, sum, mean, weighted-mean(COLUMN, WEIGHT), \
              min, max, variance, stddev, first, distinct-count, distinct-list, quantile(COLUMN, Q)",
         ),
-        text(
-            "derive",
-            Some(""),
-            "list of NAME = EXPRESSION over columns, with + - * / ^ abs sqrt floor ceil round",
-        ),
-        text(
-            "ordinal",
-            Some(""),
-            "list of COLUMN = FIRST|SECOND|...: these texts stand for 0, 1, ... as numbers",
-        ),
-        text(
-            "missing",
-            Some("NA,NaN,null"),
-            "texts that stand for a missing value, beside an empty field",
-        ),
+        DERIVE,
+        ORDINAL,
+        ParameterSpec {
+            name: "code-book",
+            kind: ParameterKind::Choice(&["found", "all", "none"]),
+            default: Some("found"),
+            help: "whose numbers the last part of the output tells: those of texts that were \
+                   found out, all, none",
+        },
+        MISSING,
         ParameterSpec {
             name: "output",
             kind: ParameterKind::Choice(&["csv", "json"]),
             default: Some("csv"),
-            help: "CSV with its header in the first part, or a JSON object a line",
+            help: "CSV, or a JSON object a line",
         },
         ParameterSpec {
-            name: "multiline",
-            kind: ParameterKind::Boolean,
-            default: Some("true"),
-            help: "whether fields may hold line ends; if not, far files can be split",
+            name: "header",
+            kind: ParameterKind::Choice(&["first", "every", "none"]),
+            default: Some("first"),
+            help: "which parts of CSV begin with the columns' names",
         },
+        MULTILINE,
     ],
     formats: &[Format::Csv],
     example: "vivat run group-by data/input/game-logs.csv --format csv -p key=POSITION \
@@ -73,22 +73,25 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     oracle: oracle::oracle,
 };
 
-const fn text(
-    name: &'static str,
-    default: Option<&'static str>,
-    help: &'static str,
-) -> ParameterSpec {
-    ParameterSpec {
-        name,
-        kind: ParameterKind::Text,
-        default,
-        help,
-    }
-}
-
 fn build(parameters: &Parameters) -> Result<Box<dyn Executable>, ParameterError> {
     let plan = Plan::of(parameters)?;
     Ok(Box::new(Runner::new(GroupBy { plan })))
+}
+
+/// One step of grouping as the steps that it takes: texts whose numbers nobody
+/// declared are found out first, and the book of them is a part of its own.
+///
+/// # Errors
+///
+/// Names a parameter that makes no sense.
+pub(crate) fn expand(
+    step: &StepSpec,
+    parameters: &Parameters,
+) -> Result<Vec<StepSpec>, ParameterError> {
+    let plan = Plan::of(parameters)?;
+    let mut step = step.clone();
+    step.reducers += u32::from(!plan.book.is_empty());
+    Ok(with_codes(step, &Coded::found(&plan.sheet.ordinals)))
 }
 
 struct GroupBy {
@@ -110,12 +113,11 @@ impl Program for GroupBy {
             plan: &self.plan,
             columns: header.names().len(),
             names: header.names(),
+            codes: codes_of(&self.plan.sheet.ordinals, context.broadcast)?,
             file: self.plan.of_file(header)?,
             row: CsvRow::default(),
             key: Vec::new(),
-            numbers: Vec::new(),
-            derived: Vec::new(),
-            given: Vec::new(),
+            numbers: Numbers::default(),
             cells: Vec::new(),
         })
     }
@@ -124,11 +126,28 @@ impl Program for GroupBy {
         &'t self,
         context: &'t ReduceContext<'t>,
     ) -> Result<WriteGroups<'t>, ProgramError> {
+        let is_table = context.partition < self.plan.table_parts(context.partitions);
+        let has_header = match self.plan.headers {
+            Headers::First => context.partition == 0,
+            Headers::Every => true,
+            Headers::None => false,
+        };
+        let is_last = context.partition + 1 == context.partitions;
+        let codes = match is_last && !self.plan.book.is_empty() {
+            true => codes_of(&self.plan.sheet.ordinals, context.broadcast)?,
+            false => Vec::new(),
+        };
         Ok(WriteGroups {
             plan: &self.plan,
-            header: context.partition == 0 && !self.plan.json,
+            header: is_table && has_header && !self.plan.json,
+            codes,
             line: Vec::new(),
         })
+    }
+
+    #[inline]
+    fn partition(&self, key: EncodedKey<'_>, context: &MapContext<'_>) -> u32 {
+        key.partition(self.plan.table_parts(context.partitions))
     }
 
     #[inline]
@@ -143,14 +162,14 @@ impl Program for GroupBy {
 struct ReadRows<'t> {
     plan: &'t Plan,
     file: FilePlan,
+    /// Of the ordinal columns.
+    codes: Vec<Codes>,
     columns: usize,
     names: &'t [Vec<u8>],
     row: CsvRow,
     // Room that is used again for every record.
     key: Vec<u8>,
-    numbers: Vec<f64>,
-    derived: Vec<f64>,
-    given: Vec<f64>,
+    numbers: Numbers,
     cells: Vec<Cell<'static>>,
 }
 
@@ -167,38 +186,24 @@ impl Mapper<Vec<u8>, Group> for ReadRows<'_> {
         emit: &mut E,
     ) -> Result<(), ProgramError> {
         let fields = self.row.read(record, self.columns)?;
-        let numbers = Numbers {
-            plan: self.plan,
+        let values = Values {
+            missing: &self.plan.sheet.missing,
             names: self.names,
             offset: record.offset,
         };
-        self.numbers.clear();
-        for (column, ordinal) in &self.file.sources {
-            let number = numbers.read(fields.get(*column), *column, *ordinal)?;
-            self.numbers.push(number);
-        }
-        self.derived.clear();
-        for ((name, formula), sources) in self.plan.derived.iter().zip(&self.file.formulas) {
-            self.given.clear();
-            for source in sources {
-                self.given.push(of(*source, &self.numbers, &self.derived));
-            }
-            let is_whole = !self.given.iter().any(|number| number.is_nan());
-            let value = is_whole.then(|| formula.value(&self.given)).flatten();
-            let value = value.unwrap_or(f64::NAN);
-            self.derived.push(numbers.in_range(value, name.as_bytes())?);
-        }
+        let plan = (&self.plan.sheet, &self.file.columns);
+        self.numbers.read(plan, &self.codes, &values, fields)?;
         let mut cells = emptied(std::mem::take(&mut self.cells));
         for cell in &self.file.cells {
             cells.push(match *cell {
                 CellPlan::Always => Cell::Number(1.0, 1.0),
                 CellPlan::Text(column) => match fields.get(column) {
-                    text if self.plan.is_missing(text) => Cell::Missing,
+                    text if values.missing.is_missing(text) => Cell::Missing,
                     text => Cell::Text(text),
                 },
                 CellPlan::Number(number, weight) => {
-                    let number = of(number, &self.numbers, &self.derived);
-                    let weight = weight.map_or(1.0, |it| of(it, &self.numbers, &self.derived));
+                    let number = self.numbers.of(number);
+                    let weight = weight.map_or(1.0, |it| self.numbers.of(it));
                     match number.is_nan() || weight.is_nan() {
                         true => Cell::Missing,
                         false => Cell::Number(number, weight),
@@ -213,138 +218,12 @@ impl Mapper<Vec<u8>, Group> for ReadRows<'_> {
     }
 }
 
-#[inline]
-fn of(source: Source, numbers: &[f64], derived: &[f64]) -> f64 {
-    match source {
-        Source::Column(index) => numbers[index],
-        Source::Derived(index) => derived[index],
-    }
-}
-
-/// One column is its own key; several are a tuple.
-fn key_of(columns: &[usize], fields: CsvFields<'_>, key: &mut Vec<u8>) {
-    key.clear();
-    match columns {
-        [column] => key.extend_from_slice(fields.get(*column)),
-        columns => {
-            for column in columns {
-                <Vec<u8> as Component>::encode_component(fields.get(*column), key);
-            }
-        }
-    }
-}
-
-fn texts_of(count: usize, key: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
-    if count == 1 {
-        return Ok(vec![Cow::Borrowed(key)]);
-    }
-    let mut rest = key;
-    (0..count)
-        .map(|_| <Vec<u8> as Component>::decode_component(&mut rest))
-        .collect()
-}
-
-/// Reads numbers of one record.
-struct Numbers<'r> {
-    plan: &'r Plan,
-    names: &'r [Vec<u8>],
-    offset: u64,
-}
-
-impl Numbers<'_> {
-    /// `NaN` for a missing one.
-    #[inline]
-    fn read(
-        &self,
-        text: &[u8],
-        column: usize,
-        ordinal: Option<usize>,
-    ) -> Result<f64, ProgramError> {
-        if let Some(number) = small(text) {
-            if ordinal.is_none() {
-                return Ok(number);
-            }
-        } else if self.plan.is_missing(text) {
-            return Ok(f64::NAN);
-        }
-        if let Some(ordinal) = ordinal {
-            return self.place(text, ordinal);
-        }
-        let text = text.trim_ascii();
-        let begins_so = |first: &u8| matches!(first, b'0'..=b'9' | b'+' | b'-' | b'.');
-        let number: Option<f64> = Some(text)
-            .filter(|text| {
-                text.iter()
-                    .find(|byte| !matches!(byte, b'+' | b'-'))
-                    .is_some_and(begins_so)
-            })
-            .and_then(|text| str::from_utf8(text).ok())
-            .and_then(|text| text.parse().ok());
-        match number {
-            Some(number) => self.in_range(number, &self.names[column]),
-            None => Err(self.refused(text, &self.names[column], "is not a number")),
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "nobody lists 2^53 texts")]
-    fn place(&self, text: &[u8], ordinal: usize) -> Result<f64, ProgramError> {
-        let ordinal = &self.plan.ordinals[ordinal];
-        let place = ordinal.texts.iter().position(|it| it == text.trim_ascii());
-        match place {
-            Some(place) => Ok(place as f64),
-            None => {
-                let what = "is none of the texts of parameter `ordinal`";
-                Err(self.refused(text, ordinal.column.as_bytes(), what))
-            }
-        }
-    }
-
-    /// The number, if it is missing or one that can be added without an error.
-    #[inline]
-    fn in_range(&self, number: f64, column: &[u8]) -> Result<f64, ProgramError> {
-        let size = number.abs();
-        if number.is_nan() || size == 0.0 || (exact::SMALLEST..=exact::LARGEST).contains(&size) {
-            return Ok(number);
-        }
-        let text = format!("{number:e}");
-        let what = "is not 0 and not between 1e-100 and 1e100 in size";
-        Err(self.refused(text.as_bytes(), column, what))
-    }
-
-    #[cold]
-    fn refused(&self, text: &[u8], column: &[u8], what: &str) -> ProgramError {
-        /// Bytes of a field that a message repeats.
-        const SHOWN_BYTES_MAX: usize = 80;
-        let column = String::from_utf8_lossy(column);
-        let text = String::from_utf8_lossy(&text[..text.len().min(SHOWN_BYTES_MAX)]);
-        ProgramError::at(self.offset, format!("column `{column}`: `{text}` {what}"))
-    }
-}
-
-/// A short whole number without a sign, as most are.
-#[inline]
-fn small(text: &[u8]) -> Option<f64> {
-    if text.is_empty() || text.len() > 8 || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let digits = text.iter().map(|digit| u32::from(digit - b'0'));
-    Some(f64::from(
-        digits.fold(0, |number, digit| number * 10 + digit),
-    ))
-}
-
-impl Plan {
-    #[inline]
-    fn is_missing(&self, text: &[u8]) -> bool {
-        let text = text.trim_ascii();
-        text.is_empty() || self.missing.iter().any(|it| it == text)
-    }
-}
-
 struct WriteGroups<'t> {
     plan: &'t Plan,
     /// It is yet to be written.
     header: bool,
+    /// Of the ordinal columns, in the part that the code book is.
+    codes: Vec<Codes>,
     line: Vec<u8>,
 }
 
@@ -357,10 +236,30 @@ impl WriteGroups<'_> {
             out.raw(&self.line);
         }
     }
+
+    fn write_book(&mut self, out: &mut Output<'_>) {
+        if self.codes.is_empty() {
+            return;
+        }
+        if !self.plan.json && self.plan.headers != Headers::None {
+            out.raw(codes::HEADER);
+            out.raw(b"\n");
+        }
+        for ordinal in &self.plan.book {
+            let (column, codes) = (
+                &self.plan.sheet.ordinals[*ordinal].column,
+                &self.codes[*ordinal],
+            );
+            for code in 0..codes.texts().len() {
+                write::code(self.plan, (column, code), codes, &mut self.line);
+                out.line(&self.line);
+            }
+        }
+    }
 }
 
 impl Reducer<Vec<u8>, Group> for WriteGroups<'_> {
-    fn reduce<S: Values<Group>>(
+    fn reduce<S: GroupValues<Group>>(
         &mut self,
         key: &[u8],
         values: &mut S,
@@ -370,6 +269,9 @@ impl Reducer<Vec<u8>, Group> for WriteGroups<'_> {
         let mut group = Group::new(&self.plan.functions);
         while let Some(more) = values.next() {
             group.merge(Group::own(more));
+        }
+        if !group.is_of(&self.plan.functions) {
+            return Err(ProgramError::new("what was shuffled is no group"));
         }
         let texts = texts_of(self.plan.keys.len(), key)
             .map_err(|error| ProgramError::new(error.to_string()))?;
@@ -384,6 +286,7 @@ impl Reducer<Vec<u8>, Group> for WriteGroups<'_> {
 
     fn finish(mut self, out: &mut Output<'_>) -> Result<(), ProgramError> {
         self.write_header(out);
+        self.write_book(out);
         Ok(())
     }
 }

@@ -1,87 +1,13 @@
 //! What a group-by does, read from its parameters; then, for one file, which
 //! columns it takes.
 
-use exmex::{BinOp, Express, FlatEx, MakeOperators, Operator, ops_factory};
 use vivat_mapreduce::{CsvHeader, ProgramError};
 
 use super::aggregate::Function;
 use crate::parameters::{ParameterError, Parameters};
-
-// Missing is `NaN`, and so is what is divided by zero: it spreads to all that is
-// made of it, which infinity would not (1 / (1 / 0) would be 0). What binds alike
-// goes from left to right.
-ops_factory!(
-    Arithmetic,
-    f64,
-    Operator::make_bin(
-        "^",
-        BinOp {
-            apply: |a: f64, b: f64| if b.is_nan() { b } else { a.powf(b) },
-            prio: 4,
-            is_commutative: false,
-        }
-    ),
-    Operator::make_bin(
-        "*",
-        BinOp {
-            apply: |a, b| a * b,
-            prio: 2,
-            is_commutative: false,
-        }
-    ),
-    Operator::make_bin(
-        "/",
-        BinOp {
-            apply: |a, b| if b == 0.0 { f64::NAN } else { a / b },
-            prio: 2,
-            is_commutative: false,
-        }
-    ),
-    Operator::make_bin_unary(
-        "+",
-        BinOp {
-            apply: |a, b| a + b,
-            prio: 0,
-            is_commutative: false,
-        },
-        |a| a
-    ),
-    Operator::make_bin_unary(
-        "-",
-        BinOp {
-            apply: |a, b| a - b,
-            prio: 0,
-            is_commutative: false,
-        },
-        |a: f64| -a
-    ),
-    Operator::make_unary("abs", |a: f64| a.abs()),
-    Operator::make_unary("sqrt", |a: f64| a.sqrt()),
-    Operator::make_unary("floor", |a: f64| a.floor()),
-    Operator::make_unary("ceil", |a: f64| a.ceil()),
-    Operator::make_unary("round", |a: f64| a.round())
-);
-
-/// An expression over columns.
-#[derive(Debug, Clone)]
-pub(super) struct Formula(FlatEx<f64, Arithmetic>);
-
-impl Formula {
-    fn parse(text: &str) -> Result<Self, String> {
-        let parsed = FlatEx::parse(text).map_err(|error| error.to_string())?;
-        Ok(Self(parsed))
-    }
-
-    /// The columns it takes, in the order in which [`Self::value`] wants them.
-    pub(super) fn columns(&self) -> &[String] {
-        self.0.var_names()
-    }
-
-    /// Nothing when a column is missing, or something is divided by zero.
-    pub(super) fn value(&self, columns: &[f64]) -> Option<f64> {
-        self.0.eval(columns).ok().filter(|value| value.is_finite())
-    }
-}
+use crate::table::codes::Coded;
+use crate::table::items;
+use crate::table::sheet::{Columns, Sheet, Source};
 
 /// A column of the output.
 #[derive(Debug, Clone)]
@@ -93,22 +19,24 @@ pub(super) struct Aggregate {
     pub(super) weight: Option<String>,
 }
 
-/// A column whose texts stand for numbers, in this order, from 0.
-#[derive(Debug, Clone)]
-pub(super) struct Ordinal {
-    pub(super) column: String,
-    pub(super) texts: Vec<Vec<u8>>,
+/// Which parts begin with the names of the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Headers {
+    First,
+    Every,
+    None,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) keys: Vec<String>,
-    pub(super) derived: Vec<(String, Formula)>,
+    pub(super) sheet: Sheet,
     pub(super) aggregates: Vec<Aggregate>,
     pub(super) functions: Vec<Function>,
-    pub(super) missing: Vec<Vec<u8>>,
-    pub(super) ordinals: Vec<Ordinal>,
+    /// Those ordinal columns whose code book is the last part of the output.
+    pub(super) book: Vec<usize>,
     pub(super) json: bool,
+    pub(super) headers: Headers,
 }
 
 impl Plan {
@@ -118,68 +46,50 @@ impl Plan {
         if keys.is_empty() {
             return Err(refuse("key")("it takes names of columns".to_owned()));
         }
-        let derived = items(parameters.text("derive"));
-        let derived = derived.iter().map(|text| formula(text));
-        let derived: Vec<_> = derived
-            .collect::<Result<_, _>>()
-            .map_err(refuse("derive"))?;
+        let sheet = Sheet::of(parameters)?;
         let aggregates = items(parameters.text("aggregate"));
         let aggregates: Vec<Aggregate> = aggregates
             .iter()
             .map(|text| aggregate(text))
             .collect::<Result<_, _>>()
             .map_err(refuse("aggregate"))?;
-        for aggregate in &aggregates {
-            let wants_text = matches!(
-                aggregate.function,
-                Function::First | Function::DistinctCount | Function::DistinctList
-            );
-            let is_derived =
-                |(name, _): &(String, Formula)| Some(name) == aggregate.column.as_ref();
-            if wants_text && derived.iter().any(is_derived) {
-                let detail = format!(
-                    "`{}` is of a derived column, which has no text",
-                    aggregate.name
-                );
-                return Err(refuse("aggregate")(detail));
-            }
-        }
-        let ordinals = items(parameters.text("ordinal"));
-        let ordinals = ordinals.iter().map(|text| ordinal(text));
-        let ordinals = ordinals
-            .collect::<Result<_, _>>()
-            .map_err(refuse("ordinal"))?;
-        let missing = parameters.text("missing").split(',');
+        check(&keys, &aggregates, &sheet).map_err(refuse("aggregate"))?;
+        let wants_book = |ordinal: &Coded| match parameters.text("code-book") {
+            "all" => true,
+            "none" => false,
+            _ => !ordinal.is_declared(),
+        };
+        let book = (0..sheet.ordinals.len()).filter(|index| wants_book(&sheet.ordinals[*index]));
         Ok(Self {
             keys,
-            derived,
             functions: aggregates.iter().map(|it| it.function).collect(),
             aggregates,
-            missing: missing
-                .map(|text| text.trim().as_bytes().to_vec())
-                .collect(),
-            ordinals,
+            book: book.collect(),
+            sheet,
             json: parameters.text("output") == "json",
+            headers: match parameters.text("header") {
+                "every" => Headers::Every,
+                "none" => Headers::None,
+                _ => Headers::First,
+            },
         })
+    }
+
+    /// Of so many parts those that hold groups.
+    pub(super) fn table_parts(&self, partitions: u32) -> u32 {
+        let book = u32::from(!self.book.is_empty());
+        partitions.saturating_sub(book).max(1)
     }
 
     /// Where the columns are in a file.
     pub(super) fn of_file(&self, header: &CsvHeader) -> Result<FilePlan, ProgramError> {
         let mut plan = FilePlan {
             keys: Vec::new(),
-            sources: Vec::new(),
-            formulas: Vec::new(),
+            columns: Columns::new(&self.sheet, header)?,
             cells: Vec::new(),
         };
         for key in &self.keys {
             plan.keys.push(header.column(key)?);
-        }
-        // A derived column may use those before it.
-        for (index, (_, formula)) in self.derived.iter().enumerate() {
-            let columns = formula.columns().iter();
-            let columns = columns.map(|name| plan.source(self, header, name, index));
-            let columns = columns.collect::<Result<_, _>>()?;
-            plan.formulas.push(columns);
         }
         for aggregate in &self.aggregates {
             let cell = match (&aggregate.column, aggregate.function) {
@@ -190,15 +100,13 @@ impl Plan {
                     | Function::First
                     | Function::DistinctCount
                     | Function::DistinctList,
-                ) if !self.derived.iter().any(|(name, _)| name == column) => {
-                    CellPlan::Text(header.column(column)?)
-                }
+                ) if !self.sheet.is_derived(column) => CellPlan::Text(header.column(column)?),
                 (Some(column), _) => {
-                    let number = plan.source(self, header, column, self.derived.len())?;
+                    let number = plan.columns.source(&self.sheet, header, column)?;
                     let weight = aggregate
                         .weight
                         .as_ref()
-                        .map(|name| plan.source(self, header, name, self.derived.len()));
+                        .map(|name| plan.columns.source(&self.sheet, header, name));
                     CellPlan::Number(number, weight.transpose()?)
                 }
             };
@@ -206,15 +114,6 @@ impl Plan {
         }
         Ok(plan)
     }
-}
-
-/// Where a number comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// One of [`FilePlan::sources`].
-    Column(usize),
-    /// A derived column.
-    Derived(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -227,62 +126,32 @@ pub(super) enum CellPlan {
 #[derive(Debug, Clone)]
 pub(super) struct FilePlan {
     pub(super) keys: Vec<usize>,
-    /// Columns that are read as numbers, with their ordinal if they have one.
-    pub(super) sources: Vec<(usize, Option<usize>)>,
-    pub(super) formulas: Vec<Vec<Source>>,
+    pub(super) columns: Columns,
     pub(super) cells: Vec<CellPlan>,
 }
 
-impl FilePlan {
-    fn source(
-        &mut self,
-        plan: &Plan,
-        header: &CsvHeader,
-        name: &str,
-        derived: usize,
-    ) -> Result<Source, ProgramError> {
-        let before = plan.derived.iter().take(derived);
-        if let Some(index) = before.rev().position(|(other, _)| other == name) {
-            return Ok(Source::Derived(derived - 1 - index));
+/// Names that tell what is what, and no texts of columns that have none.
+fn check(keys: &[String], aggregates: &[Aggregate], sheet: &Sheet) -> Result<(), String> {
+    for (index, aggregate) in aggregates.iter().enumerate() {
+        let wants_text = matches!(
+            aggregate.function,
+            Function::First | Function::DistinctCount | Function::DistinctList
+        );
+        let column = aggregate.column.as_deref().unwrap_or_default();
+        let name = &aggregate.name;
+        if wants_text && sheet.is_derived(column) {
+            return Err(format!(
+                "`{name}` is of a derived column, which has no text"
+            ));
         }
-        let column = header.column(name)?;
-        let known = self.sources.iter().position(|(other, _)| *other == column);
-        Ok(Source::Column(known.unwrap_or_else(|| {
-            let ordinal = plan.ordinals.iter().position(|it| it.column == name);
-            self.sources.push((column, ordinal));
-            self.sources.len() - 1
-        })))
-    }
-}
-
-/// Parts of a list: between commas or semicolons that are in no brackets.
-pub(super) fn items(list: &str) -> Vec<String> {
-    let mut items = Vec::new();
-    let (mut item, mut depth) = (String::new(), 0_i32);
-    for character in list.chars() {
-        depth += match character {
-            '(' | '{' => 1,
-            ')' | '}' => -1,
-            _ => 0,
-        };
-        if depth == 0 && matches!(character, ',' | ';') {
-            items.push(std::mem::take(&mut item));
-        } else {
-            item.push(character);
+        let is_before = aggregates[..index].iter().any(|other| other.name == *name);
+        if is_before || keys.contains(name) {
+            return Err(format!(
+                "two columns of the output are called `{name}`: give one a name, NAME = FUNCTION(...)"
+            ));
         }
     }
-    items.push(item);
-    let trimmed = items.iter().map(|item| item.trim().to_owned());
-    trimmed.filter(|item| !item.is_empty()).collect()
-}
-
-fn formula(text: &str) -> Result<(String, Formula), String> {
-    let (name, formula) = text
-        .split_once('=')
-        .ok_or_else(|| format!("it takes NAME = EXPRESSION, not `{text}`"))?;
-    let formula = Formula::parse(formula.trim())
-        .map_err(|error| format!("`{text}` is no expression: {error}"))?;
-    Ok((name.trim().to_owned(), formula))
+    Ok(())
 }
 
 const FUNCTIONS: &str = "count, sum, mean, weighted-mean, min, max, variance, stddev, first, \
@@ -347,16 +216,5 @@ fn simple(name: &str) -> Option<Function> {
         "distinct-count" => Function::DistinctCount,
         "distinct-list" => Function::DistinctList,
         _ => return None,
-    })
-}
-
-fn ordinal(text: &str) -> Result<Ordinal, String> {
-    let (column, texts) = text
-        .split_once('=')
-        .ok_or_else(|| format!("it takes COLUMN = FIRST|SECOND|..., not `{text}`"))?;
-    let texts = texts.split('|').map(|text| text.trim().as_bytes().to_vec());
-    Ok(Ordinal {
-        column: column.trim().to_owned(),
-        texts: texts.collect(),
     })
 }

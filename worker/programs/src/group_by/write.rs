@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use super::aggregate::{Answer, Group};
 use super::plan::Plan;
+use crate::table::codes::{self, Codes};
+use crate::table::write::{field, shown};
 
 /// The header with its line end.
 pub(super) fn header(plan: &Plan, line: &mut Vec<u8>) {
@@ -49,31 +51,6 @@ pub(super) fn csv(plan: &Plan, texts: &[Cow<'_, [u8]>], group: &Group, line: &mu
     line.pop();
 }
 
-/// The shortest text that is this number again.
-fn shown(number: f64) -> String {
-    let size = number.abs();
-    if size == 0.0 || (1e-7..1e21).contains(&size) {
-        number.to_string()
-    } else {
-        format!("{number:e}")
-    }
-}
-
-fn field(text: &[u8], line: &mut Vec<u8>) {
-    if memchr::memchr3(b',', b'"', b'\n', text).is_none() && !text.contains(&b'\r') {
-        line.extend_from_slice(text);
-        return;
-    }
-    line.push(b'"');
-    for byte in text {
-        if *byte == b'"' {
-            line.push(b'"');
-        }
-        line.push(*byte);
-    }
-    line.push(b'"');
-}
-
 pub(super) fn json(plan: &Plan, texts: &[Cow<'_, [u8]>], group: &Group, line: &mut Vec<u8>) {
     line.push(b'{');
     let keys = texts.iter().map(|text| Answer::Text(text));
@@ -106,4 +83,19 @@ pub(super) fn json(plan: &Plan, texts: &[Cow<'_, [u8]>], group: &Group, line: &m
 fn string(text: &[u8], line: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(text);
     line.extend_from_slice(serde_json::Value::from(&*text).to_string().as_bytes());
+}
+
+/// A line of the code book, without its end.
+pub(super) fn code(plan: &Plan, (column, code): (&str, usize), codes: &Codes, line: &mut Vec<u8>) {
+    let text = &codes.texts()[code];
+    if !plan.json {
+        codes::line_of(column.as_bytes(), code, text, line);
+        return;
+    }
+    line.clear();
+    line.extend_from_slice(b"{\"column\":");
+    string(column.as_bytes(), line);
+    line.extend_from_slice(format!(",\"code\":{code},\"text\":").as_bytes());
+    string(text, line);
+    line.push(b'}');
 }

@@ -12,7 +12,10 @@
 //! The key of a record is (field, side), right before left: so the right lines of
 //! one key are held, up to a limit, and the left ones pass by. The larger side
 //! should be the left one.
+//!
+//! Files of CSV are joined by columns of their names, see [`columns`].
 
+mod columns;
 mod oracle;
 
 use std::borrow::Cow;
@@ -23,14 +26,16 @@ use vivat_mapreduce::{
     Emit, EncodedKey, MapContext, Mapper, Output, Program, ProgramError, Record, ReduceContext,
     Reducer, Values,
 };
+use vivat_shared::job::{InputFormat, StepSpec};
 
 use crate::catalogue::{Format, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
+use crate::table::{MULTILINE, text};
 use crate::tuple::first_partition;
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "join",
-    summary: "joins the lines of two kinds of files by a field",
+    summary: "joins the records of two kinds of files by a field or, in CSV, by columns",
     parameters: &[
         ParameterSpec {
             name: "left",
@@ -46,6 +51,16 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
         },
         field("left-key", "number of the key's field in left lines"),
         field("right-key", "number of the key's field in right lines"),
+        text(
+            "left-columns",
+            Some(""),
+            "format csv: list of the key's columns in left files",
+        ),
+        text(
+            "right-columns",
+            Some(""),
+            "format csv: list of the key's columns in right files; if not given, those of the left",
+        ),
         ParameterSpec {
             name: "type",
             kind: ParameterKind::Choice(&["inner", "left"]),
@@ -64,8 +79,9 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
             default: Some(""),
             help: "what stands for the right fields of a line that has no partner",
         },
+        MULTILINE,
     ],
-    formats: &[Format::Text],
+    formats: &[Format::Text, Format::Csv],
     example: "vivat run join data/input/links.tsv data/input/pages.tsv \
               -p 'left=*links.tsv' -p 'right=*pages.tsv'",
     build,
@@ -88,21 +104,80 @@ const fn field(name: &'static str, help: &'static str) -> ParameterSpec {
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 fn build(parameters: &Parameters) -> Result<Box<dyn Executable>, ParameterError> {
-    let pattern = |name: &str| {
-        Pattern::new(parameters.text(name)).map_err(|error| {
-            let detail = format!("it takes a glob: {}", error.msg);
-            parameters.error(name, detail)
-        })
-    };
+    let sides = Sides::of(parameters)?;
+    let missing = parameters.text("missing").as_bytes().to_vec();
+    let keep_left = parameters.text("type") == "left";
+    if let Some(names) = columns::of(parameters)? {
+        return Ok(Box::new(Runner::new(columns::JoinCsv {
+            sides,
+            columns: names,
+            keep_left,
+            missing,
+        })));
+    }
     let number = |name: &str| usize::try_from(parameters.integer(name)).unwrap_or(1);
     Ok(Box::new(Runner::new(Join {
-        left: pattern("left")?,
-        right: pattern("right")?,
+        sides,
         fields: [number("right-key"), number("left-key")],
-        keep_left: parameters.text("type") == "left",
+        keep_left,
         separator: separator(parameters.text("separator")),
-        missing: parameters.text("missing").as_bytes().to_vec(),
+        missing,
     })))
+}
+
+/// The step itself, once it is seen that its parameters go with the format.
+///
+/// # Errors
+///
+/// Names a parameter that does not go with the format, or makes no sense.
+pub(crate) fn expand(
+    step: &StepSpec,
+    parameters: &Parameters,
+    format: InputFormat,
+) -> Result<Vec<StepSpec>, ParameterError> {
+    let sides = Sides::of(parameters).and_then(|_| columns::of(parameters));
+    let detail = match (sides?.is_some(), format == InputFormat::Csv) {
+        (true, false) => format!("it is for format csv, not {format}: lines have `left-key`"),
+        (false, true) => "it must be given in format csv: -p left-columns=...".to_owned(),
+        (true, true) | (false, false) => return Ok(vec![step.clone()]),
+    };
+    Err(parameters.error("left-columns", detail))
+}
+
+/// Which files are on which side.
+struct Sides {
+    left: Pattern,
+    right: Pattern,
+}
+
+impl Sides {
+    fn of(parameters: &Parameters) -> Result<Self, ParameterError> {
+        let pattern = |name: &str| {
+            Pattern::new(parameters.text(name)).map_err(|error| {
+                let detail = format!("it takes a glob: {}", error.msg);
+                parameters.error(name, detail)
+            })
+        };
+        Ok(Self {
+            left: pattern("left")?,
+            right: pattern("right")?,
+        })
+    }
+
+    fn side(&self, display: &str) -> Result<u32, ProgramError> {
+        match (self.left.matches(display), self.right.matches(display)) {
+            (true, false) => Ok(LEFT),
+            (false, true) => Ok(RIGHT),
+            (left, _) => {
+                let which = if left { "both" } else { "none" };
+                Err(ProgramError::new(format!(
+                    "{display} must match one of the parameters left={} and right={}, \
+                     and matches {which}",
+                    self.left, self.right,
+                )))
+            }
+        }
+    }
 }
 
 fn separator(name: &str) -> u8 {
@@ -115,8 +190,7 @@ fn separator(name: &str) -> u8 {
 }
 
 struct Join {
-    left: Pattern,
-    right: Pattern,
+    sides: Sides,
     /// The key's fields, from 1, by side.
     fields: [usize; 2],
     keep_left: bool,
@@ -137,19 +211,10 @@ impl Program for Join {
     type Reducer<'t> = Pair<'t>;
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<CutLines, ProgramError> {
-        let display = context.display;
-        let side = match (self.left.matches(display), self.right.matches(display)) {
-            (true, false) => LEFT,
-            (false, true) => RIGHT,
-            (left, _) => {
-                let which = if left { "both" } else { "none" };
-                return Err(ProgramError::new(format!(
-                    "{display} must match one of the parameters left={} and right={}, \
-                     and matches {which}",
-                    self.left, self.right,
-                )));
-            }
-        };
+        if context.header.is_some() {
+            return Err(ProgramError::new("a join of CSV needs left-columns"));
+        }
+        let side = self.sides.side(context.display)?;
         Ok(CutLines {
             side,
             field: self.fields[side as usize],
@@ -161,9 +226,7 @@ impl Program for Join {
     fn reducer<'t>(&'t self, _: &'t ReduceContext<'t>) -> Result<Pair<'t>, ProgramError> {
         Ok(Pair {
             join: self,
-            key: Vec::new(),
-            held: Vec::new(),
-            ends: Vec::new(),
+            held: Held::default(),
         })
     }
 
@@ -219,32 +282,56 @@ impl CutLines {
     }
 }
 
-struct Pair<'t> {
-    join: &'t Join,
-    /// Of the right lines that are held.
+/// The right lines of one key.
+#[derive(Default)]
+struct Held {
     key: Vec<u8>,
-    held: Vec<u8>,
+    lines: Vec<u8>,
     /// Where each of them ends.
     ends: Vec<usize>,
 }
 
-impl Pair<'_> {
+impl Held {
+    /// Lets go of the lines of another key, or of an earlier turn of this one.
+    fn begin(&mut self, key: &[u8], side: u32) {
+        if side == RIGHT || *self.key != *key {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.lines.clear();
+            self.ends.clear();
+        }
+    }
+
     fn hold(&mut self, line: &[u8]) -> Result<(), ProgramError> {
-        if self.held.len() + line.len() > HELD_BYTES_MAX {
+        if self.lines.len() + line.len() > HELD_BYTES_MAX {
             return Err(ProgramError::new(format!(
                 "the right lines of key `{}` are more than {HELD_BYTES_MAX} bytes: \
                  make the larger side the left one",
                 self.key.escape_ascii(),
             )));
         }
-        self.held.extend_from_slice(line);
-        self.ends.push(self.held.len());
+        self.lines.extend_from_slice(line);
+        self.ends.push(self.lines.len());
         Ok(())
     }
 
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.lines[start..*end])
+    }
+}
+
+struct Pair<'t> {
+    join: &'t Join,
+    held: Held,
+}
+
+impl Pair<'_> {
     fn print(&self, left: &[u8], right: &[u8], out: &mut Output<'_>) {
         let separator = [self.join.separator];
-        out.raw(&self.key);
+        out.raw(&self.held.key);
         for others in [left, right] {
             out.raw(&separator);
             out.raw(others);
@@ -260,23 +347,16 @@ impl Reducer<SideKey, Vec<u8>> for Pair<'_> {
         values: &mut S,
         out: &mut Output<'_>,
     ) -> Result<(), ProgramError> {
-        if side == RIGHT || *self.key != *key {
-            self.key.clear();
-            self.key.extend_from_slice(&key);
-            self.held.clear();
-            self.ends.clear();
-        }
+        self.held.begin(&key, side);
         while let Some(line) = values.next() {
             if side == RIGHT {
-                self.hold(line)?;
+                self.held.hold(line)?;
                 continue;
             }
-            let mut start = 0;
-            for end in &self.ends {
-                self.print(line, &self.held[start..*end], out);
-                start = *end;
+            for right in self.held.lines() {
+                self.print(line, right, out);
             }
-            if self.ends.is_empty() && self.join.keep_left {
+            if self.held.ends.is_empty() && self.join.keep_left {
                 self.print(line, &self.join.missing, out);
             }
         }

@@ -7,9 +7,9 @@ use tempfile::TempDir;
 use vivat_engine::EngineError;
 use vivat_engine::SegmentCompression;
 use vivat_engine::local::{self, LocalOptions};
-use vivat_programs::{OracleInput, Parameters, find, validate_parameters};
+use vivat_programs::{OracleInput, Parameters, expand, find, validate_parameters};
 use vivat_shared::attempt::Counters;
-use vivat_shared::job::InputFormat;
+use vivat_shared::job::{InputFormat, StepSpec};
 
 /// Input files of one test.
 pub struct Inputs {
@@ -88,6 +88,7 @@ impl Inputs {
             .map(|input| (input.path.clone(), input.display.clone()))
             .collect();
         let options = LocalOptions {
+            side_files: side_files(program, &checked),
             format: self.format,
             split_bytes: shape.split_bytes,
             reducers: shape.reducers,
@@ -101,6 +102,97 @@ impl Inputs {
         let left: Vec<_> = std::fs::read_dir(&scratch).unwrap().collect();
         assert!(left.is_empty(), "left in scratch: {left:?}");
         Ok((out, counters))
+    }
+
+    /// Runs all steps that a step takes; what the last of them gives.
+    pub fn try_steps(
+        &self,
+        program: &str,
+        parameters: &[(&str, &str)],
+        (shape, skipped_max): (Shape, u64),
+    ) -> Result<Vec<u8>, EngineError> {
+        let step = StepSpec {
+            parameters: checked(program, parameters).to_map(),
+            ..StepSpec::once(program, shape.reducers)
+        };
+        let scratch = self.directory.path().join("scratch");
+        std::fs::create_dir_all(&scratch).unwrap();
+        let inputs = self.inputs.iter();
+        let inputs: Vec<_> = inputs
+            .map(|input| (input.path.clone(), input.display.clone()))
+            .collect();
+        let (mut broadcast, mut out) = (Vec::new(), Vec::new());
+        for step in expand(&step, self.format).unwrap() {
+            let entry = find(&step.program).unwrap();
+            let checked = validate_parameters(entry, &step.parameters).unwrap();
+            let executable = (entry.build)(&checked).unwrap();
+            let executable = executable.as_ref();
+            let options = LocalOptions {
+                side_files: side_files(entry.name, &checked),
+                format: self.format,
+                split_bytes: shape.split_bytes,
+                reducers: step.reducers,
+                memory_bytes: shape.memory_bytes,
+                compression: SegmentCompression::default(),
+                skipped_max,
+                parameters: checked.to_map(),
+            };
+            out.clear();
+            if step.closes {
+                let options = (&options, step.rounds_max);
+                let rounds =
+                    local::run_rounds(executable, &inputs, options, &broadcast, &scratch, &mut out);
+                broadcast = rounds?.pop().unwrap().broadcast;
+            } else {
+                local::run_after(
+                    executable, &inputs, &options, &broadcast, &scratch, &mut out,
+                )?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// What the oracle of a step gives that takes several.
+    pub fn expected_of_steps(
+        &self,
+        program: &str,
+        parameters: &[(&str, &str)],
+        reducers: u32,
+    ) -> Vec<u8> {
+        let step = StepSpec {
+            parameters: checked(program, parameters).to_map(),
+            ..StepSpec::once(program, reducers)
+        };
+        let last = expand(&step, self.format).unwrap().pop().unwrap();
+        self.expected(program, parameters, last.reducers)
+    }
+
+    /// Compares all steps with the oracle for every combination.
+    pub fn check_steps(
+        &self,
+        program: &str,
+        parameters: &[(&str, &str)],
+        splits: &[u64],
+        memories: &[usize],
+    ) {
+        for reducers in [1, 2, 5] {
+            let expected = self.expected_of_steps(program, parameters, reducers);
+            for &split_bytes in splits {
+                for &memory_bytes in memories {
+                    let shape = Shape {
+                        split_bytes,
+                        reducers,
+                        memory_bytes,
+                    };
+                    let found = self.try_steps(program, parameters, (shape, 0)).unwrap();
+                    assert!(
+                        found == expected,
+                        "{program} {parameters:?} {shape:?}: {}",
+                        difference(&found, &expected)
+                    );
+                }
+            }
+        }
     }
 
     /// Compares engine and oracle for every combination.
@@ -130,6 +222,17 @@ impl Inputs {
             }
         }
     }
+}
+
+/// Files that parameters name, under the names that they have there.
+fn side_files(program: &str, parameters: &Parameters) -> vivat_mapreduce::SideFiles {
+    let specs = find(program).unwrap().parameters.iter();
+    specs
+        .filter(|spec| spec.kind == vivat_programs::ParameterKind::Path)
+        .map(|spec| parameters.text(spec.name))
+        .filter(|text| !text.is_empty())
+        .map(|text| (text.to_owned(), PathBuf::from(text)))
+        .collect()
 }
 
 fn checked(program: &str, parameters: &[(&str, &str)]) -> Parameters {

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 const UNIT_BITS: usize = 420;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Big {
+pub(crate) struct Big {
     negative: bool,
     /// From the lowest; the highest is not zero.
     limbs: Vec<u32>,
@@ -14,7 +14,7 @@ pub(super) struct Big {
 
 impl Big {
     /// A number, in units of 2^-420.
-    pub(super) fn of(number: f64) -> Self {
+    pub(crate) fn of(number: f64) -> Self {
         let bits = number.abs().to_bits();
         let exponent = usize::try_from(bits >> 52).unwrap_or(0);
         if exponent == 0 {
@@ -36,7 +36,7 @@ impl Big {
         Self { negative, limbs }
     }
 
-    pub(super) fn times(&self, other: &Self) -> Self {
+    pub(crate) fn times(&self, other: &Self) -> Self {
         let mut limbs = vec![0_u32; self.limbs.len() + other.limbs.len() + 1];
         for (i, a) in self.limbs.iter().enumerate() {
             let mut carry = 0;
@@ -50,14 +50,14 @@ impl Big {
     }
 
     /// The same, so many times.
-    pub(super) fn repeated(&self, times: usize) -> Self {
+    pub(crate) fn repeated(&self, times: usize) -> Self {
         let limbs = vec![low(times as u128), low(times as u128 >> 32)];
         self.times(&Self::trimmed(false, limbs))
     }
 
     /// The square of a sum of numbers times one, as one product: 2^840 units of
     /// 2^-840 are taken off.
-    pub(super) fn squared_as_product(&self) -> Self {
+    pub(crate) fn squared_as_product(&self) -> Self {
         let mut square = self.times(self);
         let (limbs, bits) = (2 * UNIT_BITS / 32, 2 * UNIT_BITS % 32);
         square.limbs.drain(..limbs.min(square.limbs.len()));
@@ -70,14 +70,14 @@ impl Big {
         Self::trimmed(square.negative, square.limbs)
     }
 
-    pub(super) fn minus(&self, other: &Self) -> Self {
+    pub(crate) fn minus(&self, other: &Self) -> Self {
         self.plus(&Self {
             negative: !other.negative,
             limbs: other.limbs.clone(),
         })
     }
 
-    pub(super) fn plus(&self, other: &Self) -> Self {
+    pub(crate) fn plus(&self, other: &Self) -> Self {
         let larger_first = match self.compare(other) {
             Ordering::Less => (other, self),
             Ordering::Equal | Ordering::Greater => (self, other),
@@ -105,7 +105,7 @@ impl Big {
     }
 
     /// The nearest double of units of 2^-840; of two the even one.
-    pub(super) fn rounded(&self) -> f64 {
+    pub(crate) fn rounded(&self) -> f64 {
         let mut mantissa = 0_u64;
         let mut below = false;
         let mut dropped = 0_i32;

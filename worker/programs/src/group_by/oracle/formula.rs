@@ -1,6 +1,7 @@
 //! Arithmetic by recursive descent.
 
-pub(super) fn value(text: &str, column: &dyn Fn(&str) -> f64) -> f64 {
+/// The value of an expression; what is missing is `NaN`.
+pub(crate) fn value(text: &str, column: &dyn Fn(&str) -> f64) -> f64 {
     let mut rest = text;
     let value = sum(&mut rest, column);
     assert!(rest.trim().is_empty(), "{text}: {rest} is left");

@@ -1,8 +1,8 @@
 //! What group-by must write: records by the csv crate, values of a group in lists,
 //! sums in whole numbers of any length.
 
-mod big;
-mod formula;
+pub(crate) mod big;
+pub(crate) mod formula;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -10,10 +10,11 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::aggregate::Function;
-use super::plan::{Aggregate, Plan, items};
+use super::plan::{Aggregate, Headers, Plan};
 use crate::catalogue::OracleInput;
 use crate::oracles::part_of;
 use crate::parameters::Parameters;
+use crate::table::{codes, items};
 use big::Big;
 
 type Record = BTreeMap<String, String>;
@@ -25,6 +26,11 @@ pub(super) fn oracle(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let plan = Plan::of(parameters).map_err(io::Error::other)?;
+    let books = books(&plan, inputs)?;
+    let context = Context {
+        plan: &plan,
+        books: &books,
+    };
     let derived = items(parameters.text("derive"));
     let mut groups: BTreeMap<Vec<String>, Vec<Record>> = BTreeMap::new();
     for input in inputs {
@@ -38,11 +44,11 @@ pub(super) fn oracle(
             let key: Vec<String> = key.collect();
             record.retain(|_, value| {
                 let text = value.trim();
-                !text.is_empty() && !plan.missing.iter().any(|it| it == text.as_bytes())
+                !plan.sheet.missing.is_missing(text.as_bytes())
             });
             for formula in &derived {
                 let (name, text) = formula.split_once('=').unwrap_or((formula, ""));
-                let value = formula::value(text, &|column| number(&plan, &record, column));
+                let value = formula::value(text, &|column| context.number(&record, column));
                 record.remove(name.trim());
                 if value.is_finite() {
                     record.insert(name.trim().to_owned(), value.to_string());
@@ -51,15 +57,65 @@ pub(super) fn oracle(
             groups.entry(key).or_default().push(record);
         }
     }
-    if !plan.json {
-        let names = plan.aggregates.iter().map(|it| &it.name);
-        let names: Vec<String> = plan.keys.iter().chain(names).cloned().collect();
-        line(&names, out)?;
-    }
-    for part in 0..reducers as usize {
+    let table_parts = plan.table_parts(reducers);
+    for part in 0..table_parts as usize {
+        let is_named = match plan.headers {
+            Headers::First => part == 0,
+            Headers::Every => true,
+            Headers::None => false,
+        };
+        if is_named && !plan.json {
+            let names = plan.aggregates.iter().map(|it| &it.name);
+            let names: Vec<String> = plan.keys.iter().chain(names).cloned().collect();
+            line(&names, out)?;
+        }
         for (key, records) in &groups {
-            if part_of(&encoded(key), reducers) == part {
-                write(&plan, key, records, out)?;
+            if part_of(&encoded(key), table_parts) == part {
+                write(&context, key, records, out)?;
+            }
+        }
+    }
+    write_books(&context, out)
+}
+
+/// What everything is looked up in.
+struct Context<'p> {
+    plan: &'p Plan,
+    /// The texts of the ordinal columns, in order.
+    books: &'p [Vec<Vec<u8>>],
+}
+
+fn books(plan: &Plan, inputs: &[OracleInput]) -> io::Result<Vec<Vec<Vec<u8>>>> {
+    let mut books = Vec::new();
+    for ordinal in &plan.sheet.ordinals {
+        if ordinal.is_declared() {
+            books.push(ordinal.codes(&codes::CodeBook::default()).texts().to_vec());
+            continue;
+        }
+        let columns = [ordinal.column.clone()];
+        let found = codes::distinct(inputs, &columns, &plan.sheet.missing)?;
+        books.extend(found.into_iter().map(|texts| texts.into_iter().collect()));
+    }
+    Ok(books)
+}
+
+fn write_books(context: &Context<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let plan = context.plan;
+    if !plan.book.is_empty() && !plan.json && plan.headers != Headers::None {
+        writeln!(out, "column,code,text")?;
+    }
+    for index in &plan.book {
+        let column = &plan.sheet.ordinals[*index].column;
+        for (code, text) in context.books[*index].iter().enumerate() {
+            let text = String::from_utf8_lossy(text).into_owned();
+            if plan.json {
+                let (column, text) = (json!(column), json!(text));
+                writeln!(
+                    out,
+                    "{{\"column\":{column},\"code\":{code},\"text\":{text}}}"
+                )?;
+            } else {
+                line(&[column.clone(), code.to_string(), text], out)?;
             }
         }
     }
@@ -79,20 +135,32 @@ fn encoded(key: &[String]) -> Vec<u8> {
     }
 }
 
-fn number(plan: &Plan, record: &Record, column: &str) -> f64 {
-    let Some(text) = record.get(column) else {
-        return f64::NAN;
-    };
-    let ordinal = plan.ordinals.iter().find(|it| it.column == column);
-    let place = ordinal.and_then(|it| it.texts.iter().position(|it| it == text.trim().as_bytes()));
-    match place {
-        Some(place) => f64::from(u32::try_from(place).unwrap_or(0)),
-        None => text.trim().parse().unwrap_or(f64::NAN),
+impl Context<'_> {
+    fn number(&self, record: &Record, column: &str) -> f64 {
+        let Some(text) = record.get(column) else {
+            return f64::NAN;
+        };
+        let ordinals = self.plan.sheet.ordinals.iter().zip(self.books);
+        let mut ordinals = ordinals.filter(|(ordinal, _)| ordinal.column == column);
+        let book = ordinals.next().map(|(_, book)| book);
+        match book.and_then(|book| book.iter().position(|it| it == text.trim().as_bytes())) {
+            Some(place) => f64::from(u32::try_from(place).unwrap_or(0)),
+            None => text.trim().parse().unwrap_or(f64::NAN),
+        }
     }
 }
 
-fn write(plan: &Plan, key: &[String], records: &[Record], out: &mut dyn Write) -> io::Result<()> {
-    let answers = plan.aggregates.iter().map(|it| answer(plan, it, records));
+fn write(
+    context: &Context<'_>,
+    key: &[String],
+    records: &[Record],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let plan = context.plan;
+    let answers = plan
+        .aggregates
+        .iter()
+        .map(|it| answer(context, it, records));
     let all: Vec<Value> = key.iter().map(|key| json!(key)).chain(answers).collect();
     if plan.json {
         let names = plan
@@ -138,7 +206,7 @@ fn line(fields: &[String], out: &mut dyn Write) -> io::Result<()> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "tests are small")]
-fn answer(plan: &Plan, aggregate: &Aggregate, records: &[Record]) -> Value {
+fn answer(context: &Context<'_>, aggregate: &Aggregate, records: &[Record]) -> Value {
     let column = aggregate.column.as_deref().unwrap_or_default();
     let texts: Vec<&String> = records
         .iter()
@@ -146,8 +214,8 @@ fn answer(plan: &Plan, aggregate: &Aggregate, records: &[Record]) -> Value {
         .collect();
     let weight = aggregate.weight.as_deref();
     let weighted = records.iter().map(|record| {
-        let weight = weight.map_or(1.0, |weight| number(plan, record, weight));
-        (number(plan, record, column), weight)
+        let weight = weight.map_or(1.0, |weight| context.number(record, weight));
+        (context.number(record, column), weight)
     });
     let weighted = weighted.filter(|(number, weight)| !number.is_nan() && !weight.is_nan());
     let weighted: Vec<(f64, f64)> = weighted.collect();

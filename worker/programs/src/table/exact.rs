@@ -11,13 +11,13 @@
 use serde::{Deserialize, Serialize};
 
 /// The largest magnitude of a term.
-pub(super) const LARGEST: f64 = 1e100;
+pub(crate) const LARGEST: f64 = 1e100;
 /// The smallest magnitude of a term that is not zero.
-pub(super) const SMALLEST: f64 = 1e-100;
+pub(crate) const SMALLEST: f64 = 1e-100;
 
 /// A sum.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Exact {
+pub(crate) struct Exact {
     /// The largest part.
     top: f64,
     /// The others, rising; nearly always none.
@@ -36,18 +36,18 @@ impl Exact {
     }
 
     /// Its parts: their sum is it.
-    pub(super) fn parts(&self) -> impl Iterator<Item = f64> + '_ {
+    pub(crate) fn parts(&self) -> impl Iterator<Item = f64> + '_ {
         self.low.iter().copied().chain([self.top])
     }
 
     /// Bytes outside of itself.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         self.low.capacity() * size_of::<f64>()
     }
 
     /// Adds a number.
     #[inline]
-    pub(super) fn add(&mut self, number: f64) {
+    pub(crate) fn add(&mut self, number: f64) {
         let (sum, error) = two_sum(self.top, number);
         if error == 0.0 && self.low.is_empty() {
             self.top = sum;
@@ -79,21 +79,48 @@ impl Exact {
 
     /// Adds the product of two numbers.
     #[inline]
-    pub(super) fn add_product(&mut self, a: f64, b: f64) {
+    pub(crate) fn add_product(&mut self, a: f64, b: f64) {
         let (product, error) = two_product(a, b);
         self.add(product);
         self.add(error);
     }
 
     /// Adds another sum.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         for part in other.parts() {
             self.add(part);
         }
     }
 
+    /// Adds the product of three numbers.
+    pub(crate) fn add_product_of_three(&mut self, a: f64, b: f64, c: f64) {
+        let (product, error) = two_product(a, b);
+        self.add_product(product, c);
+        self.add_product(error, c);
+    }
+
+    /// The same sum in its only form that is rounded from the top: what is made of
+    /// it part by part does not depend on the order in which it came together.
+    pub(crate) fn canonical(&self) -> Self {
+        let mut rest = self.clone();
+        let mut parts = Vec::new();
+        loop {
+            let top = rest.round();
+            if top == 0.0 || !top.is_finite() {
+                break;
+            }
+            parts.push(top);
+            rest.add(-top);
+        }
+        let mut parts = parts.into_iter();
+        let top = parts.next().unwrap_or(0.0);
+        let mut low: Vec<f64> = parts.collect();
+        low.reverse();
+        Self { top, low }
+    }
+
     /// The nearest double; of two the even one.
-    pub(super) fn round(&self) -> f64 {
+    pub(crate) fn round(&self) -> f64 {
         let mut rest = self.low.iter().rev();
         let mut high = self.top;
         while let Some(part) = rest.next() {
@@ -122,7 +149,7 @@ impl Exact {
 
 /// The sum and its rounding error.
 #[inline]
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
+pub(crate) fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let of_b = sum - a;
     let of_a = sum - of_b;
@@ -148,19 +175,25 @@ fn split(number: f64) -> (f64, f64) {
 
 /// `count * squares - sum * sum`, rounded once: the sum of squared distances from
 /// the mean, times the count.
-pub(super) fn spread(count: u64, sum: &Exact, squares: &Exact) -> f64 {
-    let mut spread = Exact::default();
+pub(crate) fn spread(count: u64, sum: &Exact, squares: &Exact) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "no job has 2^53 records")]
     let count = count as f64;
-    for part in squares.parts() {
+    centred(count, (sum, sum), squares).round()
+}
+
+/// `count * products - a * b`: the sum of products of distances from the means,
+/// times the count, of numbers whose sums are `a` and `b`.
+pub(crate) fn centred(count: f64, (a, b): (&Exact, &Exact), products: &Exact) -> Exact {
+    let mut spread = Exact::default();
+    for part in products.parts() {
         spread.add_product(count, part);
     }
-    for a in sum.parts() {
-        for b in sum.parts() {
+    for a in a.parts() {
+        for b in b.parts() {
             spread.add_product(-a, b);
         }
     }
-    spread.round()
+    spread
 }
 
 #[cfg(test)]
@@ -186,6 +219,16 @@ mod tests {
             let backwards = Exact::of(terms.iter().rev().copied());
             assert_eq!(backwards.round(), expected, "{terms:?} backwards");
         }
+    }
+
+    #[test]
+    fn parts_are_the_same_whatever_order_the_sum_came_in() {
+        let terms = [1e16, 0.1, -3e-9, 1.0, -1e16, 7e20, 1e-30, 0.3, -7e20];
+        let forwards = Exact::of(terms).canonical();
+        let backwards = Exact::of(terms.into_iter().rev()).canonical();
+        assert_eq!(forwards, backwards);
+        assert_eq!(forwards.round(), Exact::of(terms).round());
+        assert_eq!(Exact::default().canonical(), Exact::default());
     }
 
     #[test]
