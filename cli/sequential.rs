@@ -12,6 +12,7 @@ use vivat_shared::job::{StepInput, StepSpec};
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::path_params;
 use crate::paths::{Place, PlaceKind};
 use crate::spec::{self, Draft};
 
@@ -25,8 +26,12 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
         )));
     }
     let inputs = expand(&draft.inputs)?;
-    let steps = draft.steps.iter().filter(|step| is_whole(step));
-    let steps: Vec<&StepSpec> = steps.collect();
+    let steps = draft.steps.iter().enumerate();
+    let steps = steps.filter(|(_, step)| is_whole(step)).map(|(number, step)| {
+        let step = path_params::on_the_spot(step, &draft.side_files)?;
+        Ok::<_, Failure>((number, step))
+    });
+    let steps: Vec<(usize, StepSpec)> = steps.collect::<Result<_, _>>()?;
     let between = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary directory: {error}")))?;
     let run = |out: &mut dyn Write| oracles(&steps, &inputs, between.path(), out);
@@ -61,13 +66,13 @@ fn is_whole(step: &StepSpec) -> bool {
 
 /// Runs one oracle after the other; each but the last writes a file for the next.
 fn oracles(
-    steps: &[&StepSpec],
+    steps: &[(usize, StepSpec)],
     inputs: &[OracleInput],
     between: &Path,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut written: Option<OracleInput> = None;
-    for (number, step) in steps.iter().enumerate() {
+    for (place, (number, step)) in steps.iter().enumerate() {
         let failed = |failure: Failure| io::Error::other(failure.message);
         let entry = spec::program(&step.program).map_err(failed)?;
         let parameters = spec::parameters(step).map_err(failed)?;
@@ -75,14 +80,15 @@ fn oracles(
             (StepInput::Previous, Some(written)) => std::slice::from_ref(written),
             (StepInput::Previous | StepInput::Job, _) => inputs,
         };
-        if number + 1 == steps.len() {
+        if place + 1 == steps.len() {
             return (entry.oracle)(&parameters, read, step.reducers, out);
         }
-        let path = between.join(format!("step-{number}"));
+        let path = between.join(format!("step-{place}"));
         let mut file = BufWriter::new(File::create(&path)?);
         (entry.oracle)(&parameters, read, step.reducers, &mut file)?;
         file.flush()?;
-        let display = format!("output of step {number}");
+        // As a plan names it: people count steps from 1, those that sample too.
+        let display = format!("output of step {}", number + 1);
         written = Some(OracleInput { path, display });
     }
     Ok(())

@@ -1,11 +1,13 @@
 //! From flags and job file to a job's specification, checked on this side
 //! before anything is submitted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vivat_programs::{Format, Parameters, ProgramEntry, validate_parameters};
+use vivat_programs::{
+    Executable, Format, ParameterError, Parameters, ProgramEntry, validate_parameters,
+};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::job::{
     HostIdentity, InputFormat, JobSpec, OutputLocation, SideFile, StepInput, StepSpec,
@@ -15,6 +17,7 @@ use crate::args::Given;
 use crate::args::job::{JobArgs, WhatArgs, job_file};
 use crate::failure::Failure;
 use crate::job_file::{self, JobFile, StepFile};
+use crate::path_params;
 use crate::paths::Place;
 use crate::quantity::{ByteSize, TimeSpan};
 
@@ -40,6 +43,8 @@ pub struct Draft {
 struct Settings {
     name: String,
     comment: String,
+    source: String,
+    size_hint_bytes: Option<u64>,
     split_bytes: u64,
     overwrite: bool,
     priority: u8,
@@ -85,14 +90,15 @@ impl Draft {
             Some(format) => accepted(&steps, format)?,
             None => usual_format(&steps)?,
         };
-        let expanded = expand(&steps, format)?;
+        let mut expanded = expand(&steps, format)?;
         let key = pick(given, "key", args.key.clone(), file.key.clone());
         let settings = settings(args, &file, given, &steps)?;
         let side_files = file.side_files.into_iter().map(|(name, typed)| {
             let place = Place::parse(&typed, "side file", directory)?;
             Ok::<_, Failure>((name, place))
         });
-        let side_files = side_files.collect::<Result<_, _>>()?;
+        let mut side_files = side_files.collect::<Result<_, _>>()?;
+        path_params::bring(&mut expanded, &mut side_files, directory)?;
         Ok(Self {
             inputs,
             output,
@@ -139,6 +145,9 @@ impl Draft {
                 .map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             speculation: settings.speculation,
             skipped_max: settings.skipped_max,
+            source: settings.source,
+            size_hint_bytes: settings.size_hint_bytes,
+            notify: None,
             side_files: self
                 .side_files
                 .iter()
@@ -176,15 +185,24 @@ pub fn program(name: &str) -> Result<&'static ProgramEntry, Failure> {
     })
 }
 
-/// A program's parameters, checked, with defaults.
+/// A program's parameters, checked, with defaults: those that only the program can
+/// judge too, by making it.
 pub fn parameters(step: &StepSpec) -> Result<Parameters, Failure> {
-    validate_parameters(program(&step.program)?, &step.parameters)
-        .map_err(|error| Failure::from(&error.cause()))
+    made(step).map(|(parameters, _)| parameters)
+}
+
+fn made(step: &StepSpec) -> Result<(Parameters, Box<dyn Executable>), Failure> {
+    let entry = program(&step.program)?;
+    let refused = |error: ParameterError| Failure::from(&error.cause());
+    let parameters = validate_parameters(entry, &step.parameters).map_err(refused)?;
+    let executable = (entry.build)(&parameters).map_err(refused)?;
+    Ok((parameters, executable))
 }
 
 fn of_program(program: &str) -> JobFile {
     JobFile {
         step: vec![StepFile {
+            name: None,
             program: program.to_owned(),
             params: BTreeMap::new(),
             reducers: None,
@@ -211,6 +229,7 @@ fn inputs(what: WhatArgs, file: &JobFile) -> Result<Vec<String>, Failure> {
 }
 
 fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSpec>, Failure> {
+    check_names(&file.step)?;
     if file.step.len() > 1 && !args.params.is_empty() {
         return Err(
             Failure::usage("-p with a job file of several steps: which step is meant?")
@@ -233,28 +252,66 @@ fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSp
             let reducers = pick(given, "reducers", Some(args.reducers), of_file);
             let step = StepSpec {
                 parameters,
-                input: step_input(position, step)?,
+                input: step_input(&file.step, position)?,
                 rounds_max: step.rounds.unwrap_or(1),
                 closes: step.rounds.is_some(),
                 ..StepSpec::once(&step.program, reducers.unwrap_or(args.reducers))
             };
-            self::parameters(&step)?;
+            let (_, executable) = made(&step)?;
+            if step.closes && !executable.closes() {
+                let number = position + 1;
+                return Err(Failure::usage(format!(
+                    "job file: rounds of step {number}: {} does not close rounds, so it has one",
+                    step.program
+                ))
+                .hint("take `rounds` out"));
+            }
             Ok(step)
         })
         .collect()
 }
 
 /// The first step reads the job's input, later ones what was written before them.
-fn step_input(position: usize, step: &StepFile) -> Result<StepInput, Failure> {
-    match (step.input.as_deref(), position) {
-        (Some("job"), _) | (None, 0) => Ok(StepInput::Job),
-        (Some("previous"), 1..) | (None, 1..) => Ok(StepInput::Previous),
-        (Some(other), _) => Err(Failure::usage(format!(
-            "job file: input of step {}: it is `job` or, behind another step, `previous`, not \
-             `{other}`",
-            position + 1
-        ))),
+fn step_input(steps: &[StepFile], position: usize) -> Result<StepInput, Failure> {
+    let number = position + 1;
+    let failed = |what: String| Failure::usage(format!("job file: input of step {number}: {what}"));
+    let before = position.checked_sub(1).map(|before| &steps[before]);
+    let Some(asked) = steps[position].input.as_deref() else {
+        return Ok(before.map_or(StepInput::Job, |_| StepInput::Previous));
+    };
+    match (asked, before) {
+        ("job", _) => Ok(StepInput::Job),
+        ("previous", Some(_)) => Ok(StepInput::Previous),
+        (name, Some(before)) if before.name.as_deref() == Some(name) => Ok(StepInput::Previous),
+        (name, _) => {
+            let named = |step: &StepFile| step.name.as_deref() == Some(name);
+            let is_far = steps[..position].iter().any(named);
+            let may_be = match before {
+                Some(_) => "`job`, or `previous` or the name of the step right before",
+                None => "`job`: no step is before it",
+            };
+            Err(if is_far {
+                failed(format!("`{name}` is not right before it, and what a step wrote is kept for \
+                     the next one only"))
+                .hint("put the steps next to each other, or make two jobs of them")
+            } else {
+                failed(format!("it is {may_be}, not `{name}`"))
+            })
+        }
     }
+}
+
+/// Names of steps differ, and none has a meaning already.
+fn check_names(steps: &[StepFile]) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    for name in steps.iter().filter_map(|step| step.name.as_deref()) {
+        if matches!(name, "" | "job" | "previous") || !names.insert(name) {
+            let message = format!("job file: `{name}` cannot be the name of a step");
+            return Err(Failure::usage(message)
+                .hint("names differ, and are not empty, `job` or `previous`"));
+        }
+    }
+    Ok(())
 }
 
 /// The steps that the steps take; what each reads is a format that it accepts.
@@ -273,7 +330,11 @@ fn expand(steps: &[StepSpec], format: InputFormat) -> Result<Vec<StepSpec>, Fail
             )));
         }
         let expanded = vivat_programs::expand(step, format);
-        all.extend(expanded.map_err(|error| Failure::from(&error.cause()))?);
+        let expanded = expanded.map_err(|error| Failure::from(&error.cause()))?;
+        for step in expanded.iter().filter(|expanded| *expanded != step) {
+            parameters(step)?;
+        }
+        all.extend(expanded);
     }
     Ok(all)
 }
@@ -286,6 +347,7 @@ fn settings(
 ) -> Result<Settings, Failure> {
     let programs: Vec<&str> = steps.iter().map(|step| step.program.as_str()).collect();
     let split_size: Option<ByteSize> = parsed(&file.split_size, "split-size")?;
+    let size_hint: Option<ByteSize> = parsed(&file.size_hint, "size-hint")?;
     let job_timeout: Option<TimeSpan> = parsed(&file.job_timeout, "job-timeout")?;
     let policy = parsed(&file.policy, "policy")?;
     Ok(Settings {
@@ -293,6 +355,10 @@ fn settings(
             .unwrap_or_else(|| programs.join("+")),
         comment: pick(given, "comment", args.comment.clone(), file.comment.clone())
             .unwrap_or_default(),
+        source: pick(given, "source", args.source.clone(), file.source.clone())
+            .unwrap_or_default(),
+        size_hint_bytes: pick(given, "size_hint", args.size_hint, size_hint)
+            .map(|ByteSize(bytes)| bytes),
         split_bytes: pick(given, "split_size", Some(args.split_size), split_size)
             .unwrap_or(args.split_size)
             .0,
@@ -393,125 +459,5 @@ pub fn local_output(path: PathBuf) -> Result<Place, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, FromArgMatches};
-
-    use super::*;
-    use crate::args::{Cli, Command};
-
-    fn draft(words: &[&str], configured: &[String]) -> Result<Draft, Failure> {
-        let all = ["vivat", "run"].iter().chain(words);
-        let matches = Cli::command().try_get_matches_from(all).unwrap();
-        let Command::Run(args) = Cli::from_arg_matches(&matches).unwrap().command else {
-            panic!("not the command that was typed");
-        };
-        let matches = matches.subcommand_matches("run").unwrap();
-        let given = Given::new(matches, configured);
-        Draft::new(args.what, &args.job, &given, Path::new("/home/ada"))
-    }
-
-    fn job_file(text: &str) -> (tempfile::TempDir, String) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("job.toml");
-        std::fs::write(&path, text).unwrap();
-        let path = path.to_string_lossy().into_owned();
-        (directory, path)
-    }
-
-    const FILE: &str = "input = \"a.txt\"\nreducers = 6\nsplit-size = \"1KiB\"\n\
-        [[step]]\nprogram = \"grep\"\nparams.pattern = \"x\"\n";
-
-    #[test]
-    fn flag_goes_before_job_file_and_job_file_before_config_and_default() {
-        let (_directory, path) = job_file(FILE);
-        let configured = ["reducers".to_owned()];
-        let of_file = draft(&[&path], &configured).unwrap();
-        assert_eq!(of_file.steps[0].reducers, 6);
-        assert_eq!(of_file.settings.split_bytes, 1_024);
-        assert_eq!(of_file.settings.priority, 50);
-        let typed = ["--reducers", "2", "-p", "pattern=y", "--input", "b.txt"];
-        let typed = draft(&[&[path.as_str()], &typed[..]].concat(), &[]).unwrap();
-        assert_eq!(typed.steps[0].reducers, 2);
-        assert_eq!(typed.steps[0].parameters["pattern"], "y");
-        assert_eq!(typed.inputs.len(), 1);
-        assert_eq!(typed.inputs[0].path, "/home/ada/b.txt");
-    }
-
-    #[test]
-    fn what_is_wrong_is_found_before_anything_is_submitted() {
-        for (words, exit) in [
-            (&["wordcount", "a.txt"][..], 3),
-            (&["word-count", "a.txt", "-p", "shape=round"], 2),
-            (&["grep", "a.txt"], 2),
-            (&["grep", "a.txt", "-p", "pattern=("], 2),
-            (&["word-count"], 2),
-            (&["word-count", "a.txt", "--format", "csv"], 2),
-            (&["/nowhere/job.toml"], 3),
-        ] {
-            assert_eq!(draft(words, &[]).unwrap_err().exit, exit, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn sort_into_several_parts_takes_a_sample_first_and_into_one_part_none() {
-        let words = [
-            "sort",
-            "a.bin",
-            "--format",
-            "fixed:100",
-            "-p",
-            "key-bytes=10",
-        ];
-        let several = draft(&words, &[]).unwrap();
-        let programs: Vec<&str> = several
-            .steps
-            .iter()
-            .map(|step| step.program.as_str())
-            .collect();
-        assert_eq!(programs, ["sort-sample", "sort"]);
-        let [sample, sort] = &several.steps[..] else {
-            panic!("{programs:?}");
-        };
-        assert!(sample.closes && sample.reducers == 1 && !sort.closes);
-        assert_eq!(sample.parameters["parts"], "4");
-        assert_eq!(sort.parameters["record-bytes"], "100");
-        assert_eq!((sample.input, sort.input), (StepInput::Job, StepInput::Job));
-        let wrong = ["sort", "a.txt", "-p", "csv-column=name"];
-        assert_eq!(draft(&wrong, &[]).unwrap_err().exit, 2);
-        let one = draft(&["sort", "a.txt", "--reducers", "1"], &[]).unwrap();
-        assert_eq!(one.steps.len(), 1);
-    }
-
-    #[test]
-    fn later_step_reads_what_was_written_before_it_unless_the_file_says_otherwise() {
-        let (_directory, path) = job_file(
-            "input = \"a.txt\"\n[[step]]\nprogram = \"word-count\"\n\
-             [[step]]\nprogram = \"sort\"\nreducers = 1\n\
-             [[step]]\nprogram = \"sort\"\ninput = \"job\"\nreducers = 1\n",
-        );
-        let draft = draft(&[&path], &[]).unwrap();
-        let inputs: Vec<StepInput> = draft.steps.iter().map(|step| step.input).collect();
-        let expected = [StepInput::Job, StepInput::Previous, StepInput::Job];
-        assert_eq!(inputs, expected);
-        for wrong in ["input = \"previous\"\n", "rounds = 0\n"] {
-            let text = format!("input = \"a.txt\"\n[[step]]\nprogram = \"sort\"\n{wrong}");
-            let (_directory, path) = job_file(&text);
-            let refused = self::draft(&[&path], &[]).and_then(|draft| {
-                let output = OutputLocation::Dataset { name: None };
-                draft.spec(output, &HostIdentity("x".to_owned())).map(drop)
-            });
-            assert_eq!(refused.unwrap_err().exit, 2, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn file_urls_alone_need_no_worker_on_this_machine() {
-        let words = ["word-count", "file:///a", "--output", "file:///o"];
-        assert!(!draft(&words, &[]).unwrap().needs_this_host());
-        assert!(
-            draft(&["word-count", "file:///a", "b"], &[])
-                .unwrap()
-                .needs_this_host()
-        );
-    }
-}
+#[path = "spec_tests.rs"]
+mod tests;

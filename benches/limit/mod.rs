@@ -5,6 +5,7 @@
 //! our programs write, so that outputs can be compared. They are the floor that
 //! our times are held against, and know nothing of the product.
 
+pub mod federated;
 pub mod grep;
 pub mod group_by;
 pub mod inverted_index;

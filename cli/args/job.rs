@@ -95,6 +95,12 @@ pub struct JobArgs {
     /// A remark for people
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
+    /// Where the input comes from, for people
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// How large the input is expected to be, for people and for `job plan`
+    #[arg(long, value_name = "BYTES")]
+    pub size_hint: Option<ByteSize>,
     /// text, csv, whole-file or fixed:N
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<InputFormat>,
@@ -194,6 +200,10 @@ pub enum JobCommand {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
     },
+    /// What a job would be, without running it: splits, bytes, parts, workers that fit
+    #[command(after_help = "Examples:\n  vivat job plan word-count 'logs/*.txt' --output out/words\n  \
+            vivat job plan job.toml -o json")]
+    Plan(PlanArgs),
     /// One job in full
     #[command(after_help = "Example:\n  vivat job show job-17 -o json")]
     Show(JobRef),
@@ -229,12 +239,34 @@ pub enum JobCommand {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// What the rounds of a job came to: errors, losses, distances
+    #[command(after_help = "Example:\n  vivat job curve job-17\n  \
+            vivat job curve job-17 --svg loss.svg")]
+    Curve {
+        /// Which one.
+        #[command(flatten)]
+        job: JobRef,
+        /// Draw it into this file: a line for each metric over the rounds
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
     /// The sums of a job's attempts
     #[command(after_help = "Example:\n  vivat job counters job-17")]
     Counters(JobRef),
     /// The result: its parts, in order
     #[command(after_help = "Example:\n  vivat job output job-17 | sort -t'\t' -k2 -nr | head")]
     Output(JobRef),
+}
+
+/// `vivat job plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Program and inputs, or a job file.
+    #[command(flatten)]
+    pub what: WhatArgs,
+    /// How it would run.
+    #[command(flatten)]
+    pub job: JobArgs,
 }
 
 /// Names a job.

@@ -17,6 +17,8 @@ pub fn run(app: &App, command: GenCommand) -> Result<(), Failure> {
         GenCommand::Words(args) => write(app, &args, generate::words),
         GenCommand::AccessLog(args) => write(app, &args, generate::access_log),
         GenCommand::GameLogs(args) => write(app, &args, generate::game_logs),
+        GenCommand::Letters(args) => write(app, &args, generate::letters),
+        GenCommand::Links(args) => write(app, &args, generate::links),
         GenCommand::Tera(args) => write(app, &args, generate::tera),
     }
 }

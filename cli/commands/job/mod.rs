@@ -1,6 +1,8 @@
 //! `vivat job ...`
 
 mod chart;
+mod curve;
+mod plan;
 mod show;
 mod timeline;
 mod wait;
@@ -12,27 +14,37 @@ use vivat_shared::ids::JobId;
 use vivat_shared::job::is_url;
 
 use crate::app::App;
-use crate::args::Print;
+use crate::args::{Given, Print};
 use crate::args::job::JobCommand;
 use crate::commands::{data, output};
 use crate::failure::Failure;
 use crate::follow::verdict;
 use crate::table::{Sheet, number, text};
 
+pub use curve::table as rounds_table;
 pub use show::summary;
 pub use wait::{end_of, wait_for};
 
 /// Runs it.
-pub async fn job(app: &App, command: JobCommand) -> Result<(), Failure> {
+pub async fn job(app: &App, command: JobCommand, given: &Given<'_>) -> Result<(), Failure> {
+    // A plan alone can be made without a cluster.
+    let command = match command {
+        JobCommand::Plan(args) => return plan::plan(app, args, given).await,
+        other => other,
+    };
     let client = app.client()?;
     match command {
         JobCommand::List { limit } => show::list(app, &client.list_jobs(limit).await?),
+        JobCommand::Plan(args) => plan::plan(app, args, given).await,
         JobCommand::Show(job) => show::show(app, &client.get_job(job.job).await?),
         JobCommand::Watch(wait) => wait::watch(app, &client, wait).await,
         JobCommand::Wait(wait) => wait::wait(app, &client, wait).await,
         JobCommand::Why(job) => why(app, &client, job.job).await,
         JobCommand::Cancel { job, yes: _ } => cancel(app, &client, job.job).await,
         JobCommand::Timeline { job, svg } => timeline::timeline(app, &client, job.job, svg).await,
+        JobCommand::Curve { job, svg } => {
+            curve::curve(app, &client.get_job(job.job).await?, svg)
+        }
         JobCommand::Counters(job) => counters(app, &client, job.job).await,
         JobCommand::Output(job) => {
             let view = client.get_job(job.job).await?;

@@ -75,6 +75,7 @@ fn run(name: &str, text: &[u8], split_bytes: u64) -> Result<String, EngineError>
     let path = temp.path().join(name);
     fs::write(&path, text).unwrap();
     let options = LocalOptions {
+        side_files: vivat_mapreduce::SideFiles::default(),
         format: InputFormat::Csv,
         split_bytes,
         reducers: 1,

@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let inputs: Vec<(PathBuf, String)> =
         arguments.map(|path| (PathBuf::from(&path), path)).collect();
     let options = LocalOptions {
+        side_files: vivat_mapreduce::SideFiles::default(),
         format: InputFormat::Text,
         split_bytes,
         reducers,

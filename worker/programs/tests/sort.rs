@@ -83,6 +83,7 @@ impl Job {
             .map(|input| (input.path.clone(), input.display.clone()))
             .collect();
         let options = LocalOptions {
+            side_files: vivat_mapreduce::SideFiles::default(),
             format: self.format,
             split_bytes: self.split_bytes,
             reducers: step.reducers,
@@ -341,6 +342,7 @@ fn sort_into_several_parts_without_cut_points_says_what_is_missing() {
     let entry = find("sort").unwrap();
     let checked = validate_parameters(entry, &steps[1].parameters).unwrap();
     let options = LocalOptions {
+        side_files: vivat_mapreduce::SideFiles::default(),
         format: InputFormat::Text,
         split_bytes: 10,
         reducers: 2,

@@ -7,11 +7,15 @@
 
 mod access_log;
 mod game_logs;
+mod letters;
+mod links;
 mod random;
 mod tera;
 mod words;
 
 pub use access_log::access_log;
 pub use game_logs::game_logs;
+pub use letters::letters;
+pub use links::links;
 pub use tera::tera;
 pub use words::words;
