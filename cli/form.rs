@@ -113,6 +113,7 @@ pub fn change(change: &JobChange) -> Value {
         "round": change.job.round,
         "map": counts(&change.job.map),
         "reduce": counts(&change.job.reduce),
+        "counters": change.job.counters,
         "leader_id": change.leader_seat,
         "term": change.term,
     })

@@ -15,6 +15,12 @@ pub struct JobFile {
     pub name: Option<String>,
     /// For people.
     pub comment: Option<String>,
+    /// Where the input comes from, for people.
+    pub source: Option<String>,
+    /// How large the input is expected to be, for people and for `job plan`: a
+    /// number of bytes or a text with a unit.
+    #[serde(alias = "size_hint")]
+    pub size_hint: Option<Scalar>,
     /// Paths and globs.
     #[serde(default)]
     pub input: OneOrMany,
@@ -59,6 +65,8 @@ pub struct JobFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StepFile {
+    /// Under which the next step may ask for what this one writes.
+    pub name: Option<String>,
     /// Name in the catalogue.
     pub program: String,
     /// `[step.params]`.
@@ -66,8 +74,8 @@ pub struct StepFile {
     pub params: BTreeMap<String, ParamFile>,
     /// Partitions of this step.
     pub reducers: Option<u32>,
-    /// What it reads: `job` (the job's input, the first step always) or `previous`
-    /// (what the step before wrote).
+    /// What it reads: `job` (the job's input, the first step always), `previous`
+    /// (what the step before wrote) or the name of the step before.
     pub input: Option<String>,
     /// The most rounds of a program that closes them.
     pub rounds: Option<u32>,
@@ -172,7 +180,12 @@ pub fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
             .filter(|byte| **byte == b'\n')
             .count()
             + 1;
-        Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
+        let message = format!("{}:{line}: {}", path.display(), error.message());
+        match unknown_key(text) {
+            Some((key, near)) => Failure::usage(message)
+                .hint(format!("did you mean `{near}` where `{key}` stands?")),
+            None => Failure::usage(message),
+        }
     })?;
     if file.step.is_empty() {
         return Err(
@@ -181,6 +194,51 @@ pub fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
         );
     }
     Ok(file)
+}
+
+/// Keys of a job file. A test holds them against the fields above.
+const KEYS: [&str; 18] = [
+    "name",
+    "comment",
+    "source",
+    "size-hint",
+    "input",
+    "format",
+    "output",
+    "reducers",
+    "split-size",
+    "priority",
+    "policy",
+    "max-attempts",
+    "skip-bad-records",
+    "speculation",
+    "overwrite",
+    "key",
+    "job-timeout",
+    "side-files",
+];
+/// Keys of a step.
+const STEP_KEYS: [&str; 6] = ["name", "program", "params", "reducers", "input", "rounds"];
+
+/// The first key that a job file does not have, and the one that was meant, if one
+/// is near. Keys may be written with `_` for `-`.
+fn unknown_key(text: &str) -> Option<(String, &'static str)> {
+    let table: toml::Table = text.parse().ok()?;
+    let top = table.keys().filter(|key| *key != "step");
+    let steps = table.get("step").and_then(toml::Value::as_array);
+    let of_steps = steps.into_iter().flatten();
+    let of_steps = of_steps.filter_map(toml::Value::as_table);
+    let near = |key: &str, known: &[&'static str]| {
+        let typed = key.replace('_', "-");
+        let is_known = known.contains(&typed.as_str());
+        let near = crate::suggest::closest(&typed, known.iter().copied());
+        near.filter(|_| !is_known).map(|near| (key.to_owned(), near))
+    };
+    let with_step: Vec<&str> = KEYS.iter().copied().chain(["step"]).collect();
+    top.map(|key| near(key, &with_step))
+        .chain(of_steps.flat_map(|step| step.keys().map(|key| near(key, &STEP_KEYS))))
+        .flatten()
+        .next()
 }
 
 #[cfg(test)]
@@ -220,6 +278,35 @@ mod tests {
             "{}",
             failure.message
         );
+        assert_eq!(
+            failure.hint,
+            "did you mean `reducers` where `reducer` stands?"
+        );
         assert!(parse("name = \"x\"", Path::new("job.toml")).is_err());
+    }
+
+    #[test]
+    fn key_of_a_step_that_is_misspelt_is_answered_with_the_one_that_was_meant() {
+        let text = "input = \"x\"\n[[step]]\nprogram = \"grep\"\nround = 3\n";
+        let failure = parse(text, Path::new("job.toml")).unwrap_err();
+        assert!(failure.hint.contains("`rounds`"), "{failure:?}");
+        let text = "size_hint = \"1GiB\"\n[[step]]\nprogram = \"grep\"\ncolour = 3\n";
+        let failure = parse(text, Path::new("job.toml")).unwrap_err();
+        assert!(failure.message.contains("colour"), "{failure:?}");
+        assert_eq!(failure.hint, "");
+    }
+
+    #[test]
+    fn keys_that_are_suggested_are_those_that_are_read() {
+        let refused = |text: &str| parse(text, Path::new("job.toml")).unwrap_err().message;
+        let expected = |keys: &[&str]| -> String {
+            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+            keys.join(", ")
+        };
+        let all = format!("{}, `step`", expected(&KEYS));
+        let message = refused("zzz = 1\n[[step]]\nprogram = \"grep\"\n");
+        assert!(message.ends_with(&all), "{message}");
+        let message = refused("[[step]]\nprogram = \"grep\"\nzzz = 1\n");
+        assert!(message.ends_with(&expected(&STEP_KEYS)), "{message}");
     }
 }

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: vivat::Allocator = vivat::Allocator;
 
 fn main() -> ExitCode {
-    vivat_cli::main()
+    vivat::main()
 }

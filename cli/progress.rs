@@ -1,12 +1,15 @@
 //! What a person sees while a job runs: a bar on a terminal, elsewhere one
 //! line a change; nothing when quiet or when a program reads.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use vivat_client::{JobChange, LeaderView};
-use vivat_shared::attempt::counters::MAP_INPUT_BYTES;
+use vivat_shared::attempt::counters::{self, MAP_INPUT_BYTES};
+use vivat_shared::shown::shown;
 use vivat_shared::view::JobView;
 
 use crate::app::{App, note};
@@ -23,10 +26,28 @@ const WAIT_SHOWN: Duration = Duration::from_secs(1);
 /// Steps of the bar: tasks and bytes are scaled to it.
 pub const BAR_LENGTH: u64 = 1_000;
 
+/// Counters below a bar, and behind a line.
+const COUNTER_LINES_MAX: usize = 12;
+const OWN_COUNTERS_ON_A_LINE: usize = 4;
+/// Counters that every job has begin so...
+const BUILT_IN: [&str; 3] = ["map.", "shuffle.", "reduce."];
+/// ...and of these people want to see some, once they are there.
+const ALWAYS_SHOWN: [&str; 6] = [
+    counters::MAP_INPUT_RECORDS,
+    counters::MAP_OUTPUT_RECORDS,
+    counters::MAP_SPILLED_BYTES,
+    counters::SHUFFLE_BYTES,
+    counters::REDUCE_OUTPUT_RECORDS,
+    counters::MAP_RECORDS_SKIPPED,
+];
+const PAINTED: &str = "{prefix} {bar:16.cyan/dim} {wide_msg}";
+const PLAIN: &str = "{prefix} {bar:16} {wide_msg}";
+
 /// How progress is shown.
 #[derive(Debug)]
 enum Form {
-    Bar(ProgressBar),
+    /// With what stands below it.
+    Bar(ProgressBar, Below),
     Lines,
     Nothing,
 }
@@ -41,7 +62,11 @@ pub struct Progress {
     last_line: Option<Instant>,
     last_text: String,
     gap_told: Option<Instant>,
+    counters: bool,
 }
+
+/// Lines below a bar.
+type Below = Arc<Mutex<String>>;
 
 impl Progress {
     /// For a command that was called like this.
@@ -49,11 +74,12 @@ impl Progress {
         let form = if app.quiet || app.print.is_json() {
             Form::Nothing
         } else if io::stderr().is_terminal() {
-            Form::Bar(bar(app.paint_err))
+            Form::Bar(bar(app.paint_err), Below::default())
         } else {
             Form::Lines
         };
         Self {
+            counters: false,
             form,
             began: Instant::now(),
             latest: None,
@@ -61,6 +87,18 @@ impl Progress {
             last_line: None,
             last_text: String::new(),
             gap_told: None,
+        }
+    }
+
+    /// The same with the job's counters.
+    pub fn with_counters(app: &App) -> Self {
+        let progress = Self::new(app);
+        if let Form::Bar(bar, below) = &progress.form {
+            stand_over(bar, below, app.paint_err);
+        }
+        Self {
+            counters: true,
+            ..progress
         }
     }
 
@@ -77,7 +115,7 @@ impl Progress {
         let Some(latest) = &self.latest else { return };
         let Some(gap) = leader.gone_for().filter(|gap| *gap >= GAP_SHOWN) else {
             match &self.form {
-                Form::Bar(bar) => bar.tick(),
+                Form::Bar(bar, _) => bar.tick(),
                 Form::Lines if self.gap_told.is_none() => self.draw_line(),
                 Form::Lines | Form::Nothing => {}
             }
@@ -85,7 +123,7 @@ impl Progress {
         };
         let text = format!("no leader for {:.1} s, tasks go on", gap.as_secs_f64());
         match &self.form {
-            Form::Bar(bar) => bar.set_message(text),
+            Form::Bar(bar, _) => bar.set_message(text),
             Form::Lines if self.gap_told.is_none() => {
                 note(&format!("{}: {text}", latest.job.job_id));
             }
@@ -112,7 +150,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Form::Bar(bar) = &self.form {
+        if let Form::Bar(bar, _) = &self.form {
             bar.finish_and_clear();
         }
     }
@@ -121,7 +159,12 @@ impl Progress {
         let Some(change) = &self.latest else { return };
         match &self.form {
             Form::Nothing => {}
-            Form::Bar(bar) => {
+            Form::Bar(bar, below) => {
+                if self.counters {
+                    let table = counter_table(&change.job);
+                    // Nothing panics under this lock.
+                    *below.lock().unwrap_or_else(PoisonError::into_inner) = table;
+                }
                 bar.set_position(position(change));
                 bar.set_prefix(change.job.job_id.to_string());
                 bar.set_message(self.describe(change));
@@ -158,6 +201,11 @@ impl Progress {
             }
         }
         text.push_str(&format!(", seat {} leads", change.leader_seat));
+        if self.counters && matches!(self.form, Form::Lines) {
+            for (name, sum) in own_counters(&change.job).take(OWN_COUNTERS_ON_A_LINE) {
+                text.push_str(&format!(", {} {sum}", shown(name)));
+            }
+        }
         text
     }
 }
@@ -165,16 +213,45 @@ impl Progress {
 /// A bar of [`BAR_LENGTH`] on standard error, with a prefix and a message.
 pub fn bar(painted: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), ProgressDrawTarget::stderr());
-    let template = if painted {
-        "{prefix} {bar:16.cyan/dim} {wide_msg}"
-    } else {
-        "{prefix} {bar:16} {wide_msg}"
-    };
+    let template = if painted { PAINTED } else { PLAIN };
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸ ");
     bar.set_style(style);
     bar
+}
+
+/// Draws lines below a bar, whatever they are at the time.
+fn stand_over(bar: &ProgressBar, below: &Below, painted: bool) {
+    let below = Arc::clone(below);
+    let write = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+        let lines = below.lock().unwrap_or_else(PoisonError::into_inner);
+        // A string takes what is written.
+        let _infallible = out.write_str(&lines);
+    };
+    let style = bar.style().with_key("below", write);
+    let template = if painted { PAINTED } else { PLAIN };
+    if let Ok(style) = style.template(&format!("{template}\n{{below}}")) {
+        bar.set_style(style);
+    }
+}
+
+/// Counters of the job's own programs.
+fn own_counters(job: &JobView) -> impl Iterator<Item = (&String, &u64)> {
+    let counters = job.counters.iter();
+    counters.filter(|(name, _)| !BUILT_IN.iter().any(|phase| name.starts_with(phase)))
+}
+
+/// What tells how far the job is and what its programs count, a line for each.
+fn counter_table(job: &JobView) -> String {
+    let known = ALWAYS_SHOWN.iter().filter_map(|name| {
+        let sum = job.counters.get(*name)?;
+        Some((*name, *sum))
+    });
+    let own = own_counters(job).map(|(name, sum)| (name.as_str(), *sum));
+    let line = |(name, sum)| format!("  {:<32}{sum:>16}", shown(name));
+    let lines: Vec<String> = known.chain(own).take(COUNTER_LINES_MAX).map(line).collect();
+    lines.join("\n")
 }
 
 /// The phase, and tasks done, running and failed.

@@ -205,7 +205,7 @@ fn the_end_of_the_terminal_ends_dev_in_order_and_leaves_no_directory() {
 }
 
 /// The addresses of the line that a user pastes.
-fn await_export(dev: &mut Process) -> String {
+pub fn await_export(dev: &mut Process) -> String {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let found = dev.log().lines().find_map(|line| {

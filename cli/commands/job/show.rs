@@ -153,7 +153,8 @@ fn rounds(over: usize, last: &RoundView) -> String {
     let took = TimeSpan(Duration::from_millis(last.elapsed_ms));
     let mut text = format!(
         "{over} over; step {}, round {} took {took}",
-        last.step, last.round
+        last.step + 1,
+        last.round + 1
     );
     for (name, metric) in &last.metrics {
         let _infallible = write!(text, ", {} {}", shown(name), metric.value());
@@ -165,8 +166,11 @@ fn standing(job: &JobView) -> String {
     match job.state {
         JobState::Running if !job.phase.is_empty() => {
             format!(
-                "running: {} (step {}, round {})",
-                job.phase, job.step, job.round
+                "running: {} (step {} of {}, round {})",
+                job.phase,
+                job.step + 1,
+                job.programs.len(),
+                job.round + 1
             )
         }
         JobState::Queued

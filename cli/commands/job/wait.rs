@@ -20,7 +20,7 @@ use crate::signals::Interrupt;
 /// Shows every change until the end.
 pub async fn watch(app: &App, client: &LeaderClient, wait: JobWait) -> Result<(), Failure> {
     let every_change = app.print == Print::Ndjson;
-    let mut progress = Progress::new(app);
+    let mut progress = Progress::with_counters(app);
     let ended = follow(
         client,
         wait.job.job,

@@ -13,13 +13,13 @@ pub const CONFIG_FILE: Target = Target {
 
 fn job_file(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        judge(vivat_cli::formats::job(text));
+        judge(vivat::formats::job(text));
     }
 }
 
 fn config_file(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        judge(vivat_cli::formats::config(text));
+        judge(vivat::formats::config(text));
     }
 }
 

@@ -32,4 +32,8 @@ impl<P: Program> Executable for Runner<P> {
     fn close(&self, task: &mut CloseTask<'_>) -> Result<CloseReport, EngineError> {
         close::run(&self.program, task)
     }
+
+    fn closes(&self) -> bool {
+        P::CLOSES
+    }
 }

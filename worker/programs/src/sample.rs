@@ -27,7 +27,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     parameters: &[
         ParameterSpec {
             name: "fraction",
-            kind: ParameterKind::Text,
+            kind: ParameterKind::Number { min: 0.0, max: 1.0 },
             default: Some("0.01"),
             help: "the chance of each line, from 0 to 1; without a count",
         },
@@ -59,26 +59,22 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
 fn build(parameters: &Parameters) -> Result<Box<dyn Executable>, ParameterError> {
     let seed = parameters.integer("seed").unsigned_abs();
     let take = match usize::try_from(parameters.integer("count")) {
-        Ok(0) | Err(_) => Take::Below(threshold(parameters)?),
+        Ok(0) | Err(_) => Take::Below(threshold(parameters)),
         Ok(count) => Take::Smallest(count),
     };
     Ok(Box::new(Runner::new(Sample { seed, take })))
 }
 
 /// The fraction of all hashes.
-fn threshold(parameters: &Parameters) -> Result<u128, ParameterError> {
-    let given = parameters.text("fraction");
-    let fraction = given.parse().ok().filter(|it| (0.0..=1.0).contains(it));
-    let fraction: f64 = fraction.ok_or_else(|| {
-        let detail = format!("it takes a number from 0 to 1, not `{given}`");
-        parameters.error("fraction", detail)
-    })?;
+fn threshold(parameters: &Parameters) -> u128 {
+    let fraction = parameters.number("fraction");
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "it is from 0 to 2^64"
     )]
-    Ok((fraction * 2_f64.powi(64)) as u128)
+    let below = (fraction * 2_f64.powi(64)) as u128;
+    below
 }
 
 /// Which hashes are taken.

@@ -252,8 +252,7 @@ fn what_cannot_be_joined_is_refused_with_its_name() {
 fn a_fraction_above_one_is_refused_before_anything_runs() {
     let entry = vivat_programs::find("sample").unwrap();
     let given = [("fraction".to_owned(), "1.5".to_owned())].into();
-    let checked = vivat_programs::validate_parameters(entry, &given).unwrap();
-    let error = (entry.build)(&checked).err().unwrap();
+    let error = vivat_programs::validate_parameters(entry, &given).unwrap_err();
     assert_eq!(error.detail, "it takes a number from 0 to 1, not `1.5`");
 }
 

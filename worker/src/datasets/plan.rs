@@ -6,8 +6,9 @@ use vivat_client::{ClientError, LeaderClient, Refusal};
 use vivat_proto::v1::error_detail::Kind;
 use vivat_shared::attempt::{InputFile, InputOrigin};
 use vivat_shared::cause::FailureCause;
-use vivat_shared::dataset::{DatasetFile, SCHEME, Shape};
+use vivat_shared::dataset::{DatasetFile, LocatedBlock, SCHEME, Shape};
 use vivat_shared::ids::DatasetId;
+use vivat_shared::job::InputFormat;
 use vivat_shared::limits::PATH_BYTES_MAX;
 
 /// A file, and where in it blocks end.
@@ -18,6 +19,30 @@ pub(crate) struct PlannedFile {
     pub(crate) cuts: Vec<u64>,
     /// It can be read from its front only, so it is one split.
     pub(crate) is_whole: bool,
+    /// Where the bytes of a dataset's file are.
+    pub(crate) blocks: FileBlocks,
+}
+
+impl PlannedFile {
+    /// A file that lies in one place and may be cut anywhere.
+    pub(crate) fn of(file: InputFile) -> Self {
+        Self {
+            file,
+            cuts: Vec::new(),
+            is_whole: false,
+            blocks: FileBlocks::default(),
+        }
+    }
+}
+
+/// The blocks that a file of a dataset lies in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct FileBlocks {
+    pub(crate) located: Vec<LocatedBlock>,
+    /// Where the first of them begins in the dataset's bytes.
+    pub(crate) start: u64,
+    /// They end where records of CSV do.
+    pub(crate) end_csv: bool,
 }
 
 /// Lists the files of a dataset, in their order.
@@ -89,6 +114,11 @@ fn cut(
             });
         }
         let first = ends.partition_point(|end| *end <= start);
+        let behind = ends.partition_point(|end| *end < start + bytes) + 1;
+        let (from, until) = match bytes {
+            0 => (0, 0),
+            _ => (first.min(blocks.len()), behind.min(blocks.len())),
+        };
         let cuts = ends[first..]
             .iter()
             .take_while(|end| **end < start + bytes)
@@ -106,10 +136,22 @@ fn cut(
                 },
             },
             is_whole: false,
+            blocks: FileBlocks {
+                located: blocks[from..until].iter().map(located).collect(),
+                start: from.checked_sub(1).map_or(0, |before| ends[before]),
+                end_csv: view.format == InputFormat::Csv,
+            },
         });
         start += bytes;
     }
     Ok(files)
+}
+
+fn located(block: &BlockView) -> LocatedBlock {
+    LocatedBlock {
+        summary: block.summary,
+        holders: block.holders.clone(),
+    }
 }
 
 pub(crate) fn of_client(path: &str, error: &ClientError) -> FailureCause {

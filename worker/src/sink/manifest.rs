@@ -125,7 +125,7 @@ impl Manifest {
 }
 
 /// Whether the directory itself, not a link to it, holds a whole output.
-pub(super) fn is_whole(directory: &Path) -> bool {
+pub(crate) fn is_whole(directory: &Path) -> bool {
     fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir())
         && directory.join(SUCCESS).is_file()
         && Manifest::read(directory).is_some()

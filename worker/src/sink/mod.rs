@@ -24,7 +24,7 @@ use vivat_shared::job::OutputLocation;
 use crate::dir::is_full;
 
 pub(crate) use commit::{CommitOrder, commit};
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::{Manifest, is_whole as is_whole_output};
 
 /// The paths of one job's output.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub(crate) use list::list;
 pub use list::list_inputs;
 pub use preview::{Cutting, Preview, Standing, preview, standing};
 pub(crate) use remote::{RemoteOpener, list_remote};
-pub(crate) use splits::{PlanWriter, csv_file};
+pub(crate) use splits::{PlanSums, PlanWriter, csv_file};
 pub use urls::{UrlFile, UrlReader};
 
 #[cfg(test)]

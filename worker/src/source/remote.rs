@@ -122,7 +122,8 @@ impl Listing<'_> {
         let object = self.stores.object(&self.location)?;
         let (found, ranges) = patiently(|| object.look()).await?;
         Ok(PlannedFile {
-            file: InputFile {
+            is_whole: !ranges,
+            ..PlannedFile::of(InputFile {
                 header: Vec::new(),
                 path: self.url.to_owned(),
                 display: self.display.to_owned(),
@@ -130,9 +131,7 @@ impl Listing<'_> {
                 origin: InputOrigin::Remote {
                     version: found.version,
                 },
-            },
-            cuts: Vec::new(),
-            is_whole: !ranges,
+            })
         })
     }
 
@@ -283,8 +282,7 @@ impl Listing<'_> {
         let (scheme, _) = self.url.split_once("://").unwrap_or_default();
         let url = format!("{scheme}://{}/{}", self.location.bucket, object.location);
         let found = Found::from(object);
-        PlannedFile {
-            file: InputFile {
+        PlannedFile::of(InputFile {
                 header: Vec::new(),
                 path: url.clone(),
                 display: url,
@@ -292,10 +290,7 @@ impl Listing<'_> {
                 origin: InputOrigin::Remote {
                     version: found.version,
                 },
-            },
-            cuts: Vec::new(),
-            is_whole: false,
-        }
+        })
     }
 }
 

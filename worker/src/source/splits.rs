@@ -3,7 +3,9 @@
 //! Chunks are made as they are sent, so a plan of millions of splits never
 //! stands in memory as a whole.
 
-use vivat_engine::{Compression, LocalFiles, csv_cuts};
+use vivat_engine::{
+    Compression, InputOpener, LocalFiles, csv_cuts, csv_cuts_behind, csv_header_line,
+};
 use vivat_shared::attempt::{InputOrigin, PlanChunk, SplitRange};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::job::InputFormat;
@@ -15,11 +17,19 @@ use crate::datasets::PlannedFile;
 /// The lengths of a chunk's two lists, as encoded.
 const CHUNK_OVERHEAD_BYTES: usize = 20;
 
+/// Splits that a block of a dataset may be large for: with more of them it is looked
+/// for where records end within blocks.
+const SPLITS_PER_BLOCK_MAX: u64 = 4;
+
 /// A file of a CSV job as it is to be cut: where records end, which takes a look at
-/// all its quotes. Of what is far away that would be all its bytes, so it stays
-/// whole; so does a file of a dataset, whose later blocks come without the header.
+/// all its quotes. Blocks of a dataset that was put as CSV end there already; of what
+/// is at a URL it would take all its bytes, so that stays whole.
 ///
 /// Under `multiline=false` no field holds a line end, so any place will do.
+///
+/// A file that is far away gets its header along when it is cut: later splits do not
+/// lie where it is. Without an opener the splits of a dataset are those that its
+/// blocks suggest.
 ///
 /// # Errors
 ///
@@ -27,24 +37,49 @@ const CHUNK_OVERHEAD_BYTES: usize = 20;
 pub(crate) fn csv_file(
     mut planned: PlannedFile,
     (split_bytes, multiline): (u64, bool),
+    opener: Option<&dyn InputOpener>,
     stopped: &dyn Fn() -> bool,
 ) -> Result<PlannedFile, FailureCause> {
-    match planned.file.origin {
-        InputOrigin::Dataset { .. } => planned.is_whole = true,
-        InputOrigin::FileSystem { .. } | InputOrigin::Remote { .. }
-            if !multiline && !planned.is_whole && Compression::of(&planned.file).is_none() =>
-        {
-            let bytes = planned.file.bytes;
-            let step = usize::try_from(split_bytes.max(1)).unwrap_or(usize::MAX);
-            planned.cuts = (0..bytes).step_by(step).skip(1).collect();
-        }
-        InputOrigin::FileSystem { .. } => {
-            let cuts = csv_cuts(&planned.file, &LocalFiles, split_bytes, stopped);
-            planned.cuts = cuts.map_err(|error| error.cause())?;
-        }
-        InputOrigin::Remote { .. } => planned.is_whole = true,
+    let file = &planned.file;
+    if planned.is_whole || Compression::of(file).is_some() {
+        planned.is_whole = true;
+        return Ok(planned);
     }
+    let block_ends = std::mem::take(&mut planned.cuts);
+    let is_far = !matches!(file.origin, InputOrigin::FileSystem { .. });
+    let cuts = match (&file.origin, opener) {
+        _ if !multiline => Ok(steps(file.bytes, &block_ends, split_bytes)),
+        (InputOrigin::FileSystem { .. }, _) => csv_cuts(file, &LocalFiles, split_bytes, stopped),
+        (InputOrigin::Remote { .. }, _) => Ok(Vec::new()),
+        (InputOrigin::Dataset { .. }, None) => Ok(block_ends),
+        (InputOrigin::Dataset { .. }, Some(opener)) => {
+            let block_bytes = file.bytes / (block_ends.len() as u64 + 1);
+            let are_small = block_bytes <= split_bytes.saturating_mul(SPLITS_PER_BLOCK_MAX);
+            match planned.blocks.end_csv && are_small {
+                true => csv_cuts_behind(file, opener, &block_ends, stopped),
+                false => csv_cuts(file, opener, split_bytes, stopped),
+            }
+        }
+    };
+    let cuts = cuts.map_err(|error| error.cause())?;
+    if let (true, false, Some(opener)) = (is_far, cuts.is_empty(), opener) {
+        let header = csv_header_line(file, opener);
+        planned.file.header = header.map_err(|error| error.cause())?;
+    }
+    planned.cuts = cuts;
     Ok(planned)
+}
+
+/// Places a split's length apart, beginning again at the end of every block.
+fn steps(bytes: u64, block_ends: &[u64], split_bytes: u64) -> Vec<u64> {
+    let step = usize::try_from(split_bytes.max(1)).unwrap_or(usize::MAX);
+    let mut start = 0;
+    let mut cuts = Vec::new();
+    for end in block_ends.iter().copied().chain([bytes]) {
+        cuts.extend((start..end).step_by(step).filter(|cut| *cut > 0));
+        start = end;
+    }
+    cuts
 }
 
 /// Cuts files into splits and hands out full chunks.
@@ -92,6 +127,7 @@ impl PlanWriter {
             file,
             cuts,
             is_whole,
+            blocks: _,
         } = planned;
         let is_whole = is_whole || Compression::of(&file).is_some();
         let step = match is_whole {
@@ -102,7 +138,9 @@ impl PlanWriter {
         let encoded = text_bytes(&file.path)
             + text_bytes(&file.display)
             + varint_bytes(bytes)
-            + origin_bytes(&file.origin);
+            + origin_bytes(&file.origin)
+            + varint_bytes(file.header.len() as u64)
+            + file.header.len();
         self.make_room(encoded, send)?;
         self.chunk.files.push(file);
         self.sums.files += 1;

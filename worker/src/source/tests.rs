@@ -121,11 +121,7 @@ fn cut(
     };
     let mut writer = PlanWriter::new(format, split_bytes);
     for file in files {
-        let planned = PlannedFile {
-            file,
-            cuts: Vec::new(),
-            is_whole: false,
-        };
+        let planned = PlannedFile::of(file);
         writer.add(planned, &mut send).unwrap();
     }
     let sums = writer.finish(&mut send).unwrap();

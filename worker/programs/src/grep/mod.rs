@@ -14,17 +14,20 @@
 //! A line is matched without its line end; the `\r` of a `\r\n` belongs to that.
 //! Lines that are not text are searched and printed like all others.
 
+mod candidates;
 mod oracle;
 
+use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexBuilder};
 use vivat_engine::{Executable, Runner};
 use vivat_mapreduce::{
-    Emit, EncodedKey, MapContext, Mapper, Output, Program, ProgramError, Record, ReduceContext,
+    Block, Emit, EncodedKey, Framing, MapContext, Mapper, Output, Program, ProgramError, Record, ReduceContext,
     Reducer, Values,
 };
 
 use crate::catalogue::{Format, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
+use candidates::Candidates;
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "grep",
@@ -46,7 +49,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
         flag("count", "print the number of lines of each file instead"),
     ],
     formats: &[Format::Text],
-    example: "vivat run grep data/input/*.txt -p pattern=whale",
+    example: "vivat run grep data/input/*.txt -p pattern=hree",
     build,
     oracle: oracle::oracle,
 };
@@ -88,6 +91,7 @@ enum Print {
 
 struct Grep {
     regex: Regex,
+    candidates: Option<Candidates>,
     invert: bool,
     print: Print,
     line_numbers: bool,
@@ -102,9 +106,14 @@ impl Grep {
         } else {
             Print::Lines
         };
+        let regex = compile(parameters)?;
+        let invert = parameters.is_true("invert");
+        let fold_case = parameters.is_true("fold-case");
+        let candidates = || Candidates::of(parameters.text("pattern"), fold_case);
         Ok(Self {
-            regex: compile(parameters)?,
-            invert: parameters.is_true("invert"),
+            regex,
+            candidates: if invert { None } else { candidates() },
+            invert,
             print,
             line_numbers: parameters.is_true("line-numbers") && print != Print::Counts,
         })
@@ -180,6 +189,11 @@ impl Program for Grep {
     }
 }
 
+fn lines_in(lines: &[u8]) -> u64 {
+    let ends = memchr_iter(b'\n', lines).count() as u64;
+    ends + u64::from(!lines.is_empty() && !lines.ends_with(b"\n"))
+}
+
 fn partition_of_split(context: &MapContext<'_>, split: u32) -> u32 {
     let splits = u64::from(context.splits.max(1));
     let partition = u64::from(split) * u64::from(context.partitions) / splits;
@@ -242,6 +256,34 @@ impl Search<'_> {
         }
     }
 
+    /// Passes over the lines that cannot match.
+    fn search<E: Emit<GrepKey, GrepValue>>(
+        &mut self,
+        candidates: &Candidates,
+        block: &Block<'_>,
+        emit: &mut E,
+    ) -> u64 {
+        let (lines, before) = (block.bytes, self.lines);
+        let (mut from, mut counted) = (0, 0);
+        while let Some((start, next)) = candidates.next(lines, from) {
+            let line = Block {
+                bytes: &lines[start..next],
+                offset: block.offset + start as u64,
+                ..*block
+            };
+            from = next;
+            for record in line.records() {
+                if self.grep.regex.is_match(record.bytes) {
+                    self.lines += lines_in(&lines[counted..next]);
+                    counted = next;
+                    self.select(record, emit);
+                }
+            }
+        }
+        self.lines += lines_in(&lines[counted..]);
+        self.lines - before
+    }
+
     /// Tells the number of lines to every partition where a later split of the
     /// file may go.
     fn tell<E: Emit<GrepKey, GrepValue>>(&mut self, emit: &mut E) {
@@ -277,6 +319,24 @@ impl Mapper<GrepKey, GrepValue> for Search<'_> {
             self.select(record, emit);
         }
         Ok(())
+    }
+
+    fn map_block<E: Emit<GrepKey, GrepValue>>(
+        &mut self,
+        block: &Block<'_>,
+        emit: &mut E,
+    ) -> Result<u64, ProgramError> {
+        if let (Framing::Lines, Some(candidates)) = (block.framing, &self.grep.candidates)
+            && candidates.fit(block.bytes)
+        {
+            return Ok(self.search(candidates, block, emit));
+        }
+        let mut records = 0;
+        for record in block.records() {
+            self.map(record, emit)?;
+            records += 1;
+        }
+        Ok(records)
     }
 
     fn finish<E: Emit<GrepKey, GrepValue>>(mut self, emit: &mut E) -> Result<(), ProgramError> {

@@ -3,15 +3,16 @@
 //! In format text a line is a source and the pages it links to, separated by
 //! tabs; lines without a tab are counted in the counter `reverse-links.not-links`
 //! and passed over. In format whole-file a file is an HTML page whose name is the
-//! source, and its links are the `href`s of its `a` and `area` elements, as they
-//! are written but for white space around them and for character references;
-//! those that begin with `#` stay within the page and are no links.
+//! source, and its links are the `href`s of its `a` and `area` elements, resolved
+//! against that name, or the page's `base` element, see [`resolve`]; those that stay
+//! within the page and those to no page (`mailto:`) are no links.
 //!
 //! The key is (target, source), so a link that is there twice is one record, and
 //! the sources of a target reach its reducer in order, whatever their number.
 
 mod html;
 mod oracle;
+mod resolve;
 
 use std::borrow::Cow;
 
@@ -57,7 +58,7 @@ impl Program for ReverseLinks {
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<FindLinks<'t>, ProgramError> {
         Ok(FindLinks {
-            source: context.display.as_bytes(),
+            source: context.display,
             not_links: context.counter(NOT_LINKS)?,
         })
     }
@@ -72,7 +73,7 @@ impl Program for ReverseLinks {
 }
 
 struct FindLinks<'t> {
-    source: &'t [u8],
+    source: &'t str,
     not_links: Counter,
 }
 
@@ -86,6 +87,22 @@ impl FindLinks<'_> {
         for target in targets.split(|byte| *byte == b'\t') {
             if !target.is_empty() {
                 emit.emit((target, source), ());
+            }
+        }
+    }
+}
+
+impl FindLinks<'_> {
+    fn page<E: Emit<Link, ()>>(&mut self, page: &[u8], emit: &mut E) {
+        let html::Links { base, hrefs } = html::links(page);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut page = resolve::Page::of(self.source);
+        if let Some(base) = base {
+            page = page.with_base(&text(&base));
+        }
+        for href in hrefs {
+            if let Some(target) = page.target(&text(&href)) {
+                emit.emit((target.as_bytes(), self.source.as_bytes()), ());
             }
         }
     }
@@ -107,8 +124,7 @@ impl Mapper<Link, ()> for FindLinks<'_> {
         emit: &mut E,
     ) -> Result<u64, ProgramError> {
         if block.framing == Framing::Whole {
-            let source = self.source;
-            html::links(block.bytes, |target| emit.emit((target, source), ()));
+            self.page(block.bytes, emit);
             return Ok(1);
         }
         let mut records = 0;

@@ -90,6 +90,7 @@ impl Program for SortSample {
     type Value = Vec<u8>;
     type Mapper<'t> = Draw<'t>;
     type Reducer<'t> = Keep;
+    const CLOSES: bool = true;
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Draw<'t>, ProgramError> {
         let share = self.keys_max * SHARE_FACTOR / context.splits.max(1) as usize;
