@@ -34,8 +34,9 @@ pub const LOSSES_MAX: u8 = 20;
 pub const CRASHES_MAX: u8 = 3;
 /// A gRPC message, both ways.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Attempts that a worker may hold beyond those running, per slot.
-pub const PREFETCH_PER_SLOT_MAX: u32 = 64;
+/// Attempts that a worker may hold beyond those running, per slot: enough that one
+/// entry of the log grants what runs while the next one is on its way to the disks.
+pub const PREFETCH_PER_SLOT_MAX: u32 = 256;
 /// Slots of one worker.
 pub const SLOTS_MAX: u32 = 1_024;
 /// Bytes in one message of a segment or snapshot stream.
@@ -114,6 +115,6 @@ pub const LOGS_OF_OTHERS_MAX: usize = 256;
 /// Program and arguments of a command that is told of a job's end.
 pub const NOTIFY_COMMAND_BYTES_MAX: usize = 4_096;
 /// Tries to tell of a job's end.
-pub const NOTIFY_TRIES_MAX: u32 = 20;
+pub const NOTIFY_TRIES_MAX: u32 = 100;
 /// `comment` and `source` of a job, each.
 pub const JOB_TEXT_BYTES_MAX: usize = 4_096;

@@ -7,12 +7,12 @@
 //! forgotten when it is not.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use vivat_shared::attempt::SegmentLocation;
 use vivat_shared::ids::WorkerEpoch;
-use vivat_shared::limits::FETCH_BATCH_MAX;
+use vivat_shared::limits::{FETCH_BATCH_MAX, FETCH_ORDER_BYTES_MAX};
 
 use super::fetched::{Fetched, Piece};
 
@@ -40,6 +40,15 @@ pub(super) enum Failure {
     Gone,
     /// The holder answers, and serves as many others as it can.
     Busy,
+}
+
+/// What a holder is to be asked for at a time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub(super) holder: WorkerEpoch,
+    pub(super) outputs: Vec<MapOutput>,
+    /// About so many.
+    pub(super) bytes: u64,
 }
 
 /// What the leader is to be told.
@@ -135,29 +144,31 @@ impl Gather {
     }
 
     /// A holder that is not being asked now, and what to ask it for.
-    pub(super) fn next_batch(
-        &mut self,
-        asked: &HashSet<WorkerEpoch>,
-    ) -> Option<(WorkerEpoch, Vec<MapOutput>)> {
+    pub(super) fn next_batch(&mut self, is_asked: impl Fn(WorkerEpoch) -> bool) -> Option<Batch> {
         loop {
             let holder = self
                 .queues
                 .iter()
-                .find(|(holder, queue)| !queue.is_empty() && !asked.contains(holder))
+                .find(|&(&holder, queue)| !queue.is_empty() && !is_asked(holder))
                 .map(|(&holder, _)| holder)?;
             let batch = self.take_batch(holder);
-            if !batch.is_empty() {
-                return Some((holder, batch));
+            if !batch.outputs.is_empty() {
+                return Some(batch);
             }
         }
     }
 
-    fn take_batch(&mut self, holder: WorkerEpoch) -> Vec<MapOutput> {
-        let mut batch = Vec::new();
+    fn take_batch(&mut self, holder: WorkerEpoch) -> Batch {
+        let mut batch = Batch {
+            holder,
+            outputs: Vec::new(),
+            bytes: 0,
+        };
         let Some(queue) = self.queues.get_mut(&holder) else {
             return batch;
         };
-        while batch.len() < FETCH_BATCH_MAX
+        while batch.outputs.len() < FETCH_BATCH_MAX
+            && batch.bytes < FETCH_ORDER_BYTES_MAX
             && let Some(map) = queue.pop_front()
         {
             let Some(state) = self.maps.get_mut(map as usize) else {
@@ -173,7 +184,8 @@ impl Gather {
                 state.queued = false;
                 state.in_flight = true;
                 let attempt = location.attempt;
-                batch.push(MapOutput { map, attempt });
+                batch.outputs.push(MapOutput { map, attempt });
+                batch.bytes += location.size.bytes();
             }
         }
         if queue.is_empty() {

@@ -29,9 +29,7 @@ fn piece() -> Piece {
 }
 
 fn batch(gather: &mut Gather) -> Option<Vec<MapOutput>> {
-    gather
-        .next_batch(&HashSet::new())
-        .map(|(_, outputs)| outputs)
+    gather.next_batch(|_| false).map(|batch| batch.outputs)
 }
 
 #[test]
@@ -53,10 +51,25 @@ fn segments_of_one_holder_travel_together_and_it_is_not_asked_twice_at_once() {
     for map in 0..4 {
         gather.located(at(map, 1, map % 2));
     }
-    let (first, outputs) = gather.next_batch(&HashSet::new()).unwrap();
-    assert_eq!(outputs.len(), 2);
-    let (second, _) = gather.next_batch(&HashSet::from([first])).unwrap();
-    assert_ne!(first, second);
+    let first = gather.next_batch(|_| false).unwrap();
+    assert_eq!(first.outputs.len(), 2);
+    let second = gather.next_batch(|holder| holder == first.holder).unwrap();
+    assert_ne!(first.holder, second.holder);
+}
+
+#[test]
+fn order_of_large_segments_ends_when_it_has_its_bytes() {
+    let mut gather = Gather::new(Fetched::none_of(8));
+    for map in 0..8 {
+        let size = SizeCode::of(FETCH_ORDER_BYTES_MAX / 3);
+        gather.located(SegmentLocation {
+            size,
+            ..at(map, 1, 1)
+        });
+    }
+    let counts: Vec<_> =
+        std::iter::from_fn(|| batch(&mut gather).map(|outputs| outputs.len())).collect();
+    assert_eq!(counts, [3, 3, 2]);
 }
 
 #[test]
@@ -142,8 +155,8 @@ fn map_that_ran_again_is_fetched_from_where_it_is_now() {
     // The old stream's failure is no word against the new holder.
     let complaint = gather.failed(output(0, 1), holder(1), Failure::Gone, Instant::now());
     assert_eq!(complaint, None);
-    let (asked, outputs) = gather.next_batch(&HashSet::new()).unwrap();
-    assert_eq!((asked, outputs), (holder(2), vec![output(0, 2)]));
+    let asked = gather.next_batch(|_| false).unwrap();
+    assert_eq!((asked.holder, asked.outputs), (holder(2), vec![output(0, 2)]));
 }
 
 #[test]
@@ -173,8 +186,8 @@ fn worker_that_restarted_serves_the_same_attempt_under_its_new_epoch() {
         holder: restarted,
         ..at(0, 1, 1)
     });
-    let (asked, _) = gather.next_batch(&HashSet::new()).unwrap();
-    assert_eq!(asked, restarted);
+    let asked = gather.next_batch(|_| false).unwrap();
+    assert_eq!(asked.holder, restarted);
 }
 
 #[test]

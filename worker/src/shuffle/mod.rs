@@ -7,12 +7,14 @@
 //! runs again.
 
 mod fetched;
-mod flight;
 mod gather;
 mod gathering;
 mod holders;
+mod landing;
+mod line;
 mod locations;
 mod memory;
+mod order;
 mod server;
 
 use std::sync::Arc;
@@ -22,11 +24,11 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use vivat_client::LeaderClient;
 use vivat_ground::Transport;
-use vivat_shared::limits::FETCH_STREAMS_MAX;
 
 use crate::core::Core;
 use crate::dir::WorkerDir;
 use crate::held::Grant;
+use line::Lines;
 use memory::Pool;
 
 pub(crate) use fetched::Fetched;
@@ -43,8 +45,7 @@ pub(crate) struct Shuffle {
     core: Arc<Core>,
     dir: Arc<WorkerDir>,
     leader: LeaderClient,
-    holders: Holders,
-    streams: Semaphore,
+    lines: Arc<Lines>,
     memory: Arc<Pool>,
     turns: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -64,8 +65,7 @@ impl Shuffle {
             core,
             dir,
             leader,
-            holders: Holders::new(transport),
-            streams: Semaphore::new(FETCH_STREAMS_MAX),
+            lines: Lines::new(Holders::new(transport)),
             memory: Pool::new(memory_bytes),
             turns: Arc::new(Semaphore::new(slots as usize * GATHERING_PER_SLOT)),
             tasks: TaskTracker::new(),
@@ -87,8 +87,9 @@ impl Shuffle {
         self.tasks.spawn_on(gathering, &self.runtime);
     }
 
-    /// Waits until no gathering is left.
+    /// Waits until no gathering is left; all have been told to stop.
     pub(crate) async fn ended(&self) {
+        self.lines.stop();
         self.tasks.close();
         self.tasks.wait().await;
     }

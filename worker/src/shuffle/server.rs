@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use vivat_engine::failpoint::point;
 use vivat_engine::segment::{Damage, FileRange};
 use vivat_engine::{SegmentError, SegmentFile, verify};
@@ -26,7 +26,7 @@ use vivat_shared::limits::{FETCH_BATCH_MAX, SERVED_STREAMS_MAX, STREAM_CHUNK_BYT
 use crate::dir::WorkerDir;
 use crate::session::blocking;
 
-/// How long one waits for a stream; well below the silence after which the
+/// How long an order waits for its turn; well below the silence after which the
 /// other side would take this worker for dead.
 const TURN_WAIT: Duration = Duration::from_secs(2);
 /// Messages read ahead of a slow reader.
@@ -40,9 +40,10 @@ pub(crate) struct SegmentServer {
     streams: Arc<Semaphore>,
 }
 
-/// What a stream is asked for, in our own types.
+/// What is asked for at a time, in our own types.
 #[derive(Debug)]
 struct Order {
+    number: u64,
     partition: u32,
     maps: Vec<AttemptId>,
     offset: u64,
@@ -79,26 +80,22 @@ impl SegmentService for SegmentServer {
 
     async fn fetch_segments(
         &self,
-        request: Request<v1::FetchSegmentsRequest>,
+        request: Request<Streaming<v1::FetchSegmentsRequest>>,
     ) -> Result<Response<Self::FetchSegmentsStream>, Status> {
-        let order = order(request.into_inner())?;
-        let turn = self.streams.clone().acquire_owned();
-        let served = match tokio::time::timeout(TURN_WAIT, turn).await {
-            Ok(served) => served.map_err(|_| Status::unavailable("this worker is stopping"))?,
-            Err(_elapsed) => return Err(Status::resource_exhausted("all streams are taken")),
-        };
-        let dir = self.dir.clone();
-        if dir.threads() == Threads::Callers {
-            return Ok(Response::new(serve_at_once(&dir, &order)));
-        }
+        let mut orders = request.into_inner();
         let (answers, stream) = mpsc::channel(READ_AHEAD);
-        tokio::task::spawn_blocking(move || {
-            let mut send = |answer| answers.blocking_send(answer).is_ok();
-            if let Err(refusal) = serve(&dir, &order, &mut send) {
-                // A reader that is gone does not hear it.
-                let _gone = send(Err(*refusal));
+        let (dir, turns) = (self.dir.clone(), self.streams.clone());
+        tokio::spawn(async move {
+            let mut number = 0;
+            // One who vanished orders nothing more.
+            while let Ok(Some(request)) = orders.message().await {
+                if let Err(refusal) = answer(&dir, &turns, (number, request), &answers).await {
+                    // A reader that is gone does not hear it.
+                    let _gone = answers.send(Err(refusal)).await;
+                    break;
+                }
+                number += 1;
             }
-            drop(served);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -130,7 +127,7 @@ impl SegmentService for SegmentServer {
     }
 }
 
-fn order(request: v1::FetchSegmentsRequest) -> Result<Order, Status> {
+fn order((number, request): (u64, v1::FetchSegmentsRequest)) -> Result<Order, Status> {
     if request.maps.len() > FETCH_BATCH_MAX {
         let problem = format!("at most {FETCH_BATCH_MAX} segments at once");
         return Err(Status::invalid_argument(problem));
@@ -152,30 +149,60 @@ fn order(request: v1::FetchSegmentsRequest) -> Result<Order, Status> {
         });
     }
     Ok(Order {
+        number,
         partition: request.partition,
         maps,
         offset: request.offset,
     })
 }
 
-/// Reads all of the order before any of it is sent: who has one thread cannot
-/// wait for a slow reader.
-fn serve_at_once(dir: &WorkerDir, order: &Order) -> ReceiverStream<Answer> {
+/// Answers one order when it is its turn. A reader that is gone is no error.
+async fn answer(
+    dir: &Arc<WorkerDir>,
+    turns: &Semaphore,
+    request: (u64, v1::FetchSegmentsRequest),
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), Status> {
+    let order = order(request)?;
+    let _turn = match tokio::time::timeout(TURN_WAIT, turns.acquire()).await {
+        Ok(turn) => turn.map_err(|_| Status::unavailable("this worker is stopping"))?,
+        Err(_elapsed) => return Err(Status::resource_exhausted("all streams are taken")),
+    };
+    if dir.threads() == Threads::Callers {
+        return answer_at_once(dir, &order, answers).await;
+    }
+    let (dir, answers) = (dir.clone(), answers.clone());
+    let served = tokio::task::spawn_blocking(move || {
+        let mut send = |answer| answers.blocking_send(answer).is_ok();
+        serve(&dir, &order, &mut send)
+    });
+    match served.await {
+        Ok(served) => served.map_err(|refusal| *refusal),
+        Err(_panicked) => Err(Status::internal("reading segments panicked")),
+    }
+}
+
+/// Reads all of the order before any of it is sent: who has one thread cannot read
+/// while it waits for a slow reader.
+async fn answer_at_once(
+    dir: &WorkerDir,
+    order: &Order,
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), Status> {
     let mut all = Vec::new();
     let read = serve(dir, order, &mut |answer| {
         all.push(answer);
         true
     });
-    all.extend(read.err().map(|refusal| Err(*refusal)));
-    let (answers, stream) = mpsc::channel(all.len().max(1));
     for answer in all {
-        // There is room for all of them, and the reader is below.
-        let _sent = answers.try_send(answer);
+        if answers.send(answer).await.is_err() {
+            return Ok(());
+        }
     }
-    ReceiverStream::new(stream)
+    read.map_err(|refusal| *refusal)
 }
 
-/// Streams the order. An error ends the stream, for all segments that follow.
+/// Streams the order. An error ends the stream, for all that follows.
 fn serve(
     dir: &WorkerDir,
     order: &Order,
@@ -201,6 +228,7 @@ fn serve(
                 position,
                 segment_bytes: announced.take(),
                 data,
+                order: order.number,
             };
             if !send(Ok(answer)) {
                 return Ok(());

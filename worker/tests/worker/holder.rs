@@ -1,13 +1,14 @@
 //! A holder of segments that passes a real one's answers on, with faults.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use vivat_proto::error::status;
 use vivat_proto::v1;
 use vivat_proto::v1::error_detail::Kind;
@@ -17,13 +18,13 @@ use vivat_proto::v1::segment_service_server::{SegmentService, SegmentServiceServ
 /// Bytes of one message: small, so that a segment has several.
 const PIECE_BYTES: usize = 1_000;
 
-/// What goes wrong with one call.
+/// What goes wrong with one order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// The stream breaks after so many bytes.
+    /// The stream breaks after so many bytes of it.
     CutAfter(usize),
-    /// That byte of the stream is another.
+    /// That byte of the answer is another.
     Flip(usize),
     /// It does not have it.
     Gone,
@@ -42,9 +43,10 @@ pub struct FaultyHolder {
 struct Shared {
     /// The real holder.
     origin: String,
-    /// For the calls to come; after the last one, the last one again.
+    /// For the orders to come; after the last one, the last one again.
     faults: Mutex<VecDeque<Fault>>,
     requests: Mutex<Vec<v1::FetchSegmentsRequest>>,
+    streams: AtomicUsize,
 }
 
 impl FaultyHolder {
@@ -55,6 +57,7 @@ impl FaultyHolder {
             origin: origin.to_owned(),
             faults: Mutex::new(faults.into_iter().collect()),
             requests: Mutex::default(),
+            streams: AtomicUsize::new(0),
         });
         let service = SegmentServiceServer::new(Service(shared.clone()));
         let incoming = TcpIncoming::from(listener);
@@ -70,7 +73,12 @@ impl FaultyHolder {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// From now on all calls go well.
+    /// Streams that were opened so far.
+    pub fn streams(&self) -> usize {
+        self.shared.streams.load(Ordering::Relaxed)
+    }
+
+    /// From now on all goes well.
     pub fn heal(&self) {
         *self.shared.faults.lock().unwrap() = VecDeque::from([Fault::None]);
     }
@@ -81,14 +89,14 @@ struct Service(Arc<Shared>);
 
 type Answer = Result<v1::FetchSegmentsResponse, Status>;
 
-/// Passes the stream on in small messages until the fault strikes.
+/// Passes the answer to one order on in small messages, until the fault strikes.
 async fn pass_on(
-    mut stream: tonic::Streaming<v1::FetchSegmentsResponse>,
-    fault: Fault,
-    answers: mpsc::Sender<Answer>,
-) {
+    mut stream: Streaming<v1::FetchSegmentsResponse>,
+    (order, fault): (u64, Fault),
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), Status> {
     let mut sent = 0;
-    while let Some(message) = stream.message().await.unwrap() {
+    while let Some(message) = stream.message().await? {
         let mut announced = message.segment_bytes;
         let mut data = message.data.to_vec();
         if let Fault::Flip(at) = fault
@@ -107,34 +115,33 @@ async fn pass_on(
             if let Fault::CutAfter(bytes) = fault
                 && sent >= bytes
             {
-                let _ = answers.send(Err(Status::unavailable("cut"))).await;
-                return;
+                return Err(Status::unavailable("cut"));
             }
             sent += piece.len();
             let answer = v1::FetchSegmentsResponse {
                 position: message.position,
                 segment_bytes: announced.take(),
                 data: piece.to_vec().into(),
+                order,
             };
             if answers.send(Ok(answer)).await.is_err() {
-                return;
+                return Ok(());
             }
         }
     }
+    Ok(())
 }
 
-#[tonic::async_trait]
-impl SegmentService for Service {
-    type FetchSegmentsStream = ReceiverStream<Answer>;
-
-    async fn fetch_segments(
+impl Shared {
+    async fn answer(
         &self,
-        request: Request<v1::FetchSegmentsRequest>,
-    ) -> Result<Response<Self::FetchSegmentsStream>, Status> {
-        let request = request.into_inner();
-        self.0.requests.lock().unwrap().push(request.clone());
+        order: u64,
+        request: v1::FetchSegmentsRequest,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<(), Status> {
+        self.requests.lock().unwrap().push(request.clone());
         let fault = {
-            let mut faults = self.0.faults.lock().unwrap();
+            let mut faults = self.faults.lock().unwrap();
             if faults.len() > 1 {
                 faults.pop_front().unwrap()
             } else {
@@ -149,11 +156,34 @@ impl SegmentService for Service {
             }
             Fault::None | Fault::CutAfter(_) | Fault::Flip(_) => {}
         }
-        let origin = format!("http://{}", self.0.origin);
+        let origin = format!("http://{}", self.origin);
         let mut client = SegmentServiceClient::connect(origin).await.unwrap();
-        let stream = client.fetch_segments(request).await?.into_inner();
+        let stream = client.fetch_segments(tokio_stream::once(request)).await?;
+        pass_on(stream.into_inner(), (order, fault), answers).await
+    }
+}
+
+#[tonic::async_trait]
+impl SegmentService for Service {
+    type FetchSegmentsStream = ReceiverStream<Answer>;
+
+    async fn fetch_segments(
+        &self,
+        request: Request<Streaming<v1::FetchSegmentsRequest>>,
+    ) -> Result<Response<Self::FetchSegmentsStream>, Status> {
+        let (shared, mut orders) = (self.0.clone(), request.into_inner());
+        shared.streams.fetch_add(1, Ordering::Relaxed);
         let (answers, answered) = mpsc::channel(1);
-        tokio::spawn(pass_on(stream, fault, answers));
+        tokio::spawn(async move {
+            let mut number = 0;
+            while let Ok(Some(order)) = orders.message().await {
+                if let Err(refusal) = shared.answer(number, order, &answers).await {
+                    let _ = answers.send(Err(refusal)).await;
+                    return;
+                }
+                number += 1;
+            }
+        });
         Ok(Response::new(ReceiverStream::new(answered)))
     }
 

@@ -26,9 +26,13 @@ const REDUCE: &str = "job-1.0.0.reduce-0.1";
 
 impl Bench {
     async fn new() -> Self {
+        Self::of_reducers(1).await
+    }
+
+    async fn of_reducers(reducers: u32) -> Self {
         let leader = FakeLeader::start().await;
         let temp = tempfile::tempdir().unwrap();
-        let spec = word_count(temp.path(), "*.txt", 1);
+        let spec = word_count(temp.path(), "*.txt", reducers);
         let mapper = start(&leader, &temp.path().join("mapper"));
         leader
             .until("one", |state| state.registrations.len() == 1)
@@ -106,6 +110,32 @@ fn location(map: u32, holder: u32) -> v1::SegmentLocation {
         epoch: u64::from(holder),
         size: 100,
     }
+}
+
+#[tokio::test]
+async fn all_reduces_of_a_worker_fetch_from_another_one_over_one_stream() {
+    const REDUCERS: u32 = 24;
+    let bench = Bench::of_reducers(REDUCERS).await;
+    let holder = FaultyHolder::start(bench.mapper.address(), [Fault::None]).await;
+    bench.locate_at(&holder.address);
+    let reduce = |partition| id(&format!("job-1.0.0.reduce-{partition}.1"));
+    let assignments = (0..REDUCERS).map(|partition| Assignment {
+        attempt: reduce(partition),
+        work: Work::Reduce {
+            maps: MAPS,
+            output: None,
+            broadcast: Broadcast::None,
+        },
+    });
+    bench.leader.grant_to(2, &bench.spec, assignments);
+    for partition in 0..REDUCERS {
+        let outcome = bench.leader.outcome(reduce(partition)).await;
+        assert!(matches!(outcome, Outcome::Reduced { .. }), "{outcome:?}");
+    }
+    let segments: usize = holder.requests().iter().map(|order| order.maps.len()).sum();
+    assert_eq!(segments, (MAPS * REDUCERS) as usize);
+    assert_eq!(holder.streams(), 1);
+    bench.end().await;
 }
 
 #[tokio::test]
