@@ -61,6 +61,20 @@ pub trait Key: 'static {
     fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>, DecodeError>;
 }
 
+/// A type of keys for slices of a text, which are their own encoding wherever
+/// [`Key::encoded`] says that there is one.
+pub trait TextKey: Key {
+    /// The key for a slice.
+    fn of_text(text: &[u8]) -> Self::View<'_>;
+}
+
+impl TextKey for Vec<u8> {
+    #[inline]
+    fn of_text(text: &[u8]) -> &[u8] {
+        text
+    }
+}
+
 /// A type that may stand in a tuple key: its encoding shows where it ends.
 pub trait Component: 'static {
     /// What a mapper emits.

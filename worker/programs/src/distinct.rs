@@ -12,6 +12,7 @@ use vivat_mapreduce::{
 use crate::catalogue::{Format, OracleInput, ProgramEntry};
 use crate::oracles::{lines as lines_of, part_of};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
+use crate::sums::sum_of;
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "distinct",
@@ -88,11 +89,7 @@ impl Reducer<Vec<u8>, u64> for Print {
             out.line(key);
             return Ok(());
         }
-        let mut sum = 0;
-        while let Some(times) = values.next() {
-            sum += times;
-        }
-        out.pair(key, sum);
+        out.pair(key, sum_of(values));
         Ok(())
     }
 }

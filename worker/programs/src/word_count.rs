@@ -21,7 +21,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::{Format, OracleInput, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
-use crate::words::{Words, scan_folded};
+use crate::sums::sum_of;
+use crate::words::{Words, records_of, scan_folded};
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
     name: "word-count",
@@ -102,7 +103,9 @@ struct CountWords {
 impl CountWords {
     fn text<E: Emit<Vec<u8>, u64>>(&mut self, text: &[u8], emit: &mut E) {
         let how = (self.words, self.fold_case);
-        scan_folded(how, text, &mut self.folded, |_, word| emit.emit(word, 1));
+        scan_folded(how, text, &mut self.folded, |word| {
+            emit.emit_slice(word.text, word.range(), 1);
+        });
     }
 }
 
@@ -124,9 +127,7 @@ impl Mapper<Vec<u8>, u64> for CountWords {
         match block.framing {
             Framing::Lines => {
                 self.text(block.bytes, emit);
-                let ends = memchr::memchr_iter(b'\n', block.bytes).count() as u64;
-                let unended = !block.bytes.is_empty() && !block.bytes.ends_with(b"\n");
-                Ok(ends + u64::from(unended))
+                Ok(records_of(block))
             }
             Framing::Fixed(_) | Framing::Whole | Framing::Csv => {
                 let mut records = 0;
@@ -149,11 +150,7 @@ impl Reducer<Vec<u8>, u64> for SumCounts {
         values: &mut S,
         out: &mut Output<'_>,
     ) -> Result<(), ProgramError> {
-        let mut sum = 0;
-        while let Some(count) = values.next() {
-            sum += count;
-        }
-        out.pair(key, sum);
+        out.pair(key, sum_of(values));
         Ok(())
     }
 }

@@ -5,6 +5,10 @@
 //! without a branch per byte, and with one hard to foretell per window instead
 //! of two per word. A window that is not ASCII is decoded.
 
+use std::ops::Range;
+
+use vivat_mapreduce::{Block, Framing};
+
 /// What a word is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Words {
@@ -85,39 +89,90 @@ fn window_bits<const LETTERS: bool>(window: &[u8; WINDOW_BYTES]) -> Option<u64> 
     (any & HIGHS == 0).then_some(bits)
 }
 
-/// Calls `word` for each word of `text`, in order.
+/// How many records a block of text holds, of which words were taken all at once: no
+/// word goes over a line's end.
+pub(crate) fn records_of(block: &Block<'_>) -> u64 {
+    match block.framing {
+        Framing::Lines => {
+            let ends = memchr::memchr_iter(b'\n', block.bytes).count() as u64;
+            let unended = !block.bytes.is_empty() && !block.bytes.ends_with(b"\n");
+            ends + u64::from(unended)
+        }
+        Framing::Fixed(_) | Framing::Whole | Framing::Csv => block.records().count() as u64,
+    }
+}
+
+/// Calls `word` for each word of `text`, in order, with its place.
 #[inline]
-pub(crate) fn scan(words: Words, text: &[u8], word: impl FnMut(&[u8])) {
+fn scan(words: Words, text: &[u8], word: impl FnMut(Range<usize>)) {
     match words {
         Words::Letters => scan_windows::<true>(words, text, word),
         Words::Whitespace => scan_windows::<false>(words, text, word),
     }
 }
 
-/// Calls `word` for each word of `text`, in lower case if wanted, with the place
-/// where it begins. `folded` is room that is used again.
+/// A word that was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word<'t> {
+    /// Where it begins in the text that was scanned.
+    pub(crate) at: usize,
+    /// A text that holds it, as it is to be taken.
+    pub(crate) text: &'t [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'t> Word<'t> {
+    /// Its bytes.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &'t [u8] {
+        &self.text[self.start..self.end]
+    }
+
+    /// Where in [`Self::text`] it stands.
+    #[inline]
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// Calls `word` for each word of `text`, in lower case if wanted. `folded` is room
+/// that is used again.
 #[inline]
 pub(crate) fn scan_folded(
     (words, fold_case): (Words, bool),
     text: &[u8],
     folded: &mut Vec<u8>,
-    mut word: impl FnMut(usize, &[u8]),
+    mut word: impl FnMut(Word<'_>),
 ) {
-    let place = |text: &[u8], found: &[u8]| found.as_ptr().addr() - text.as_ptr().addr();
+    let mut found_in = |text: &[u8], found: Range<usize>| {
+        word(Word {
+            at: found.start,
+            text,
+            start: found.start,
+            end: found.end,
+        });
+    };
     if fold_case && text.is_ascii() {
         // Folding moves no end of a word here, so all are folded at once.
         folded.clear();
         folded.extend_from_slice(text);
         folded.make_ascii_lowercase();
         let folded = folded.as_slice();
-        scan(words, folded, |found| word(place(folded, found), found));
+        scan(words, folded, |found| found_in(folded, found));
     } else if fold_case {
         scan(words, text, |found| {
-            fold(found, folded);
-            word(place(text, found), folded);
+            let at = found.start;
+            fold(&text[found], folded);
+            word(Word {
+                at,
+                text: folded,
+                start: 0,
+                end: folded.len(),
+            });
         });
     } else {
-        scan(words, text, |found| word(place(text, found), found));
+        scan(words, text, |found| found_in(text, found));
     }
 }
 
@@ -136,7 +191,7 @@ fn fold(word: &[u8], folded: &mut Vec<u8>) {
 }
 
 #[inline]
-fn scan_windows<const LETTERS: bool>(words: Words, text: &[u8], mut word: impl FnMut(&[u8])) {
+fn scan_windows<const LETTERS: bool>(words: Words, text: &[u8], mut word: impl FnMut(Range<usize>)) {
     let mut base = 0;
     // Where the word began that the last window ended in.
     let mut open: Option<usize> = None;
@@ -151,7 +206,7 @@ fn scan_windows<const LETTERS: bool>(words: Words, text: &[u8], mut word: impl F
         let mut start = open.unwrap_or_else(|| take_lowest(&mut starts, base));
         while ends != 0 {
             let end = take_lowest(&mut ends, base);
-            word(&text[start..end]);
+            word(start..end);
             start = take_lowest(&mut starts, base);
         }
         open = (bits >> (WINDOW_BYTES - 1) == 1).then_some(start);
@@ -176,7 +231,7 @@ fn scan_slowly(
     text: &[u8],
     from: usize,
     until: usize,
-    word: &mut impl FnMut(&[u8]),
+    word: &mut impl FnMut(Range<usize>),
 ) -> usize {
     let mut at = from;
     let mut start = None;
@@ -185,7 +240,7 @@ fn scan_slowly(
         match (words.is_inside(character), start) {
             (true, None) => start = Some(at),
             (false, Some(start_at)) => {
-                word(&text[start_at..at]);
+                word(start_at..at);
                 start = None;
             }
             (true, Some(_)) | (false, None) => {}
@@ -193,7 +248,7 @@ fn scan_slowly(
         at += bytes;
     }
     if let Some(start) = start {
-        word(&text[start..at]);
+        word(start..at);
     }
     at
 }

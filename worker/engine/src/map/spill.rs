@@ -98,13 +98,17 @@ impl Spills {
         self.merge_levels(place, self.merge_bytes.0)
     }
 
-    /// Ends a task that spilled nothing: `write` fills the segment with all that
-    /// was emitted. Without a record too: a worker that comes back shows by the
-    /// file that the map is done.
+    /// Ends a task that spilled nothing: `write` fills the segment with the records that
+    /// were emitted. Without one there is no file: nobody asks for it, and to make one
+    /// takes longer than all else in a task that finds nothing.
     pub fn finish_in_memory(
         self,
+        records: usize,
         write: impl FnOnce(&mut RunFile<'_>) -> Result<(), EngineError>,
     ) -> Result<(Vec<u64>, SpillSums), EngineError> {
+        if records == 0 {
+            return Ok((vec![0; self.partitions as usize], self.sums));
+        }
         let mut segment = self.segment()?;
         write(&mut segment)?;
         Ok((segment.finish()?.0, self.sums))

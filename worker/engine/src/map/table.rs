@@ -6,8 +6,10 @@
 //! it is found without a look into the arena. Partitions are chosen when a run
 //! is written, once per key, not once per record.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
-use vivat_mapreduce::{Emit, EncodedKey, Key, Program, Value};
+use vivat_mapreduce::{Emit, EncodedKey, Key, Program, TextKey, Value};
 use vivat_shared::limits::KEY_BYTES_MAX;
 
 use super::run::{Place, RunFile};
@@ -20,8 +22,8 @@ use crate::segment::VALUE_BYTES_MAX;
 /// Keys up to this many bytes are held whole by two words and their length.
 const SHORT_BYTES: usize = 16;
 
-/// What a key is looked up by. For a short key `words` hold all its bytes (the
-/// first and the last ones, which overlap), for a longer one its hash.
+/// What a key is looked up by. For a short key `words` hold all its bytes, zeros
+/// behind them, for a longer one its hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Probe {
     words: [u64; 2],
@@ -31,39 +33,63 @@ struct Probe {
 impl Probe {
     #[inline]
     fn of(key: &[u8]) -> Self {
+        let bytes = key.len();
         let words = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-            (Some(first), Some(last)) if key.len() <= SHORT_BYTES => {
-                [u64::from_le_bytes(*first), u64::from_le_bytes(*last)]
+            (Some(first), Some(last)) if bytes <= SHORT_BYTES => {
+                // Some of the last eight bytes are the first ones again, or all.
+                let first = u128::from(u64::from_le_bytes(*first));
+                halves(first | u128::from(u64::from_le_bytes(*last)) << (8 * (bytes - 8)))
             }
             (Some(_), Some(_)) => [EncodedKey::new(key).hash(), 0],
-            _ => match (key.first_chunk::<4>(), key.last_chunk::<4>(), key) {
-                (Some(first), Some(last), _) => [
-                    u64::from(u32::from_le_bytes(*first)),
-                    u64::from(u32::from_le_bytes(*last)),
-                ],
-                (_, _, [first, .., last]) => [
-                    u64::from(*first) | u64::from(key[key.len() / 2]) << 8,
-                    u64::from(*last),
-                ],
-                (_, _, [only]) => [u64::from(*only), 0],
-                (_, _, []) => [0, 0],
-            },
+            _ => [few(key), 0],
         };
+        Self { words, bytes }
+    }
+
+    /// The same of the first bytes, at least one, of a text that goes on behind a short
+    /// key: without a branch on how short it is, which nobody could foretell.
+    #[inline]
+    fn of_front(front: &[u8; SHORT_BYTES], bytes: usize) -> Self {
+        let mask = u128::MAX >> (8 * (SHORT_BYTES - bytes));
         Self {
-            words,
-            bytes: key.len(),
+            words: halves(u128::from_le_bytes(*front) & mask),
+            bytes,
         }
     }
 
     /// Both halves of a product of the words: fast, and good enough for a table
     /// that lives for one task. The odd constants are digits of pi.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the halves are wanted")]
     fn hash(&self) -> u64 {
         let a = self.words[0] ^ 0x243F_6A88_85A3_08D3;
         let b = self.words[1] ^ 0x1319_8A2E_0370_7345 ^ (self.bytes as u64).rotate_left(56);
-        let product = u128::from(a) * u128::from(b);
-        (product as u64) ^ (product >> 64) as u64
+        let [low, high] = halves(u128::from(a) * u128::from(b));
+        low ^ high
+    }
+}
+
+/// The lower half and the upper one.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the halves are wanted")]
+fn halves(word: u128) -> [u64; 2] {
+    [word as u64, (word >> 64) as u64]
+}
+
+/// Up to seven bytes in a word, zeros behind them.
+#[inline]
+fn few(key: &[u8]) -> u64 {
+    let bytes = key.len();
+    match (key.first_chunk::<4>(), key.last_chunk::<4>(), key) {
+        (Some(first), Some(last), _) => {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            u64::from(first) | u64::from(last) << (8 * (bytes - 4))
+        }
+        (_, _, [first, .., last]) => {
+            let middle = u64::from(key[bytes / 2]) << (8 * (bytes / 2));
+            u64::from(*first) | middle | u64::from(*last) << (8 * (bytes - 1))
+        }
+        (_, _, [only]) => u64::from(*only),
+        (_, _, []) => 0,
     }
 }
 
@@ -120,7 +146,11 @@ impl<'t, P: Program> MergeTable<'t, P> {
 
     #[inline]
     fn add(&mut self, key: &[u8], value: <P::Value as Value>::View<'_>) {
-        let probe = Probe::of(key);
+        self.add_probed(Probe::of(key), key, value);
+    }
+
+    #[inline]
+    fn add_probed(&mut self, probe: Probe, key: &[u8], value: <P::Value as Value>::View<'_>) {
         let arena = &self.arena;
         let found = self.entries.find_mut(probe.hash(), |entry| {
             entry.probe() == probe && (key.len() <= SHORT_BYTES || entry.key(arena) == key)
@@ -233,6 +263,26 @@ impl<P: Program> Emit<P::Key, P::Value> for MergeTable<'_, P> {
             self.encoded = encoded;
         }
     }
+
+    #[inline]
+    fn emit_slice(
+        &mut self,
+        text: &[u8],
+        slice: Range<usize>,
+        value: <P::Value as Value>::View<'_>,
+    ) where
+        P::Key: TextKey,
+    {
+        let bytes = slice.len();
+        let key = P::Key::of_text(&text[slice.clone()]);
+        match (text[slice.start..].first_chunk(), P::Key::encoded(key)) {
+            (Some(front), Some(key)) if (1..=SHORT_BYTES).contains(&bytes) && key.len() == bytes => {
+                self.emitted += 1;
+                self.add_probed(Probe::of_front(front, bytes), key, value);
+            }
+            _ => self.emit(key, value),
+        }
+    }
 }
 
 impl<P: Program> Gather<P> for MergeTable<'_, P> {
@@ -246,7 +296,7 @@ impl<P: Program> Gather<P> for MergeTable<'_, P> {
             let (entries, arena) = (&mut self.entries, &self.arena);
             let written = self
                 .spills
-                .finish_in_memory(|run| write_run(place, entries, arena, run))?;
+                .finish_in_memory(entries.len(), |run| write_run(place, entries, arena, run))?;
             return Ok(Gathered::of(emitted, written));
         }
         if !self.entries.is_empty() {
@@ -307,4 +357,25 @@ fn write_run<P: Program>(
         run.push(item.partition, item.entry.key(arena), &value)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_known_by_the_same_words_whatever_stands_behind_it() {
+        let text: Vec<u8> = (1..=64).collect();
+        for start in 0..20 {
+            for bytes in 1..=SHORT_BYTES {
+                let key = &text[start..start + bytes];
+                let front = text[start..].first_chunk().unwrap();
+                let (alone, within) = (Probe::of(key), Probe::of_front(front, bytes));
+                assert!(alone == within, "{bytes} bytes at {start}");
+                let mut padded = [0; SHORT_BYTES];
+                padded[..bytes].copy_from_slice(key);
+                assert!(alone == Probe::of_front(&padded, bytes));
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@
 //! encoding.
 
 use vivat_mapreduce::{
-    DecodeError, EncodedKey, Key, MapContext, ProgramError, Value, partition_of,
+    DecodeError, EncodedKey, Key, MapContext, ProgramError, TextKey, Value, partition_of,
 };
 
 /// The type of the keys.
@@ -82,6 +82,13 @@ impl Key for IndexKey {
             }),
             word => Ok(View::Word(word)),
         }
+    }
+}
+
+impl TextKey for IndexKey {
+    #[inline]
+    fn of_text(text: &[u8]) -> View<'_> {
+        View::Word(text)
     }
 }
 

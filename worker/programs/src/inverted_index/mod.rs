@@ -13,14 +13,14 @@ mod positions;
 
 use vivat_engine::{Executable, Runner};
 use vivat_mapreduce::{
-    Block, Combiner, Emit, EncodedKey, Framing, MapContext, Mapper, Output, Program, ProgramError,
+    Block, Combiner, Emit, EncodedKey, MapContext, Mapper, Output, Program, ProgramError,
     Record, ReduceContext, Reducer, Values,
 };
 
 use crate::catalogue::{Format, ProgramEntry};
 use crate::decimal::Decimal;
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
-use crate::words::{Words, scan_folded};
+use crate::words::{Words, records_of, scan_folded};
 use key::{IndexKey, Names, Posting, View};
 
 pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
@@ -126,8 +126,8 @@ impl CountWords<'_> {
     fn text<E: Emit<IndexKey, Posting>>(&mut self, text: &[u8], emit: &mut E) {
         let one = Posting::new(self.context.file_index, 1);
         let how = (self.how.words, self.how.fold_case);
-        scan_folded(how, text, &mut self.folded, |_, word| {
-            emit.emit(View::Word(word), one);
+        scan_folded(how, text, &mut self.folded, |word| {
+            emit.emit_slice(word.text, word.range(), one);
         });
     }
 }
@@ -155,18 +155,6 @@ impl Mapper<IndexKey, Posting> for CountWords<'_> {
         let nothing = Posting::new(self.context.file_index, 0);
         key::tell_name(self.context, |key| emit.emit(key, nothing));
         Ok(())
-    }
-}
-
-/// How many records a block of text holds: no word goes over a line's end.
-fn records_of(block: &Block<'_>) -> u64 {
-    match block.framing {
-        Framing::Lines => {
-            let ends = memchr::memchr_iter(b'\n', block.bytes).count() as u64;
-            let unended = !block.bytes.is_empty() && !block.bytes.ends_with(b"\n");
-            ends + u64::from(unended)
-        }
-        _ => block.records().count() as u64,
     }
 }
 

@@ -10,9 +10,9 @@ use vivat_mapreduce::{
 };
 
 use super::key::{self, IndexKey, Names, View};
-use super::{Reading, records_of};
+use super::Reading;
 use crate::decimal::Decimal;
-use crate::words::scan_folded;
+use crate::words::{records_of, scan_folded};
 
 /// File, and byte in it.
 type Place = (u64, u64);
@@ -58,8 +58,8 @@ impl PlaceWords<'_> {
     fn text<E: Emit<IndexKey, Place>>(&mut self, text: &[u8], offset: u64, emit: &mut E) {
         let file = u64::from(self.context.file_index);
         let how = (self.how.words, self.how.fold_case);
-        scan_folded(how, text, &mut self.folded, |at, word| {
-            emit.emit(View::Word(word), (file, offset + at as u64));
+        scan_folded(how, text, &mut self.folded, |word| {
+            emit.emit(View::Word(word.bytes()), (file, offset + word.at as u64));
         });
     }
 }

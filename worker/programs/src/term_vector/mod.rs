@@ -23,6 +23,7 @@ use vivat_mapreduce::{
 
 use crate::catalogue::{Format, ProgramEntry};
 use crate::parameters::{ParameterError, ParameterKind, ParameterSpec, Parameters};
+use crate::sums::sum_of;
 use crate::tuple::first_partition;
 use crate::words::{Words, scan_folded};
 
@@ -137,7 +138,8 @@ struct CountTerms<'t> {
 impl CountTerms<'_> {
     fn text<E: Emit<Term, u64>>(&mut self, document: &[u8], text: &[u8], emit: &mut E) {
         let TermVector { how, stop, .. } = self.program;
-        scan_folded(*how, text, &mut self.folded, |_, word| {
+        scan_folded(*how, text, &mut self.folded, |word| {
+            let word = word.bytes();
             if !stop.contains(word) {
                 emit.emit((document, word), 1);
             }
@@ -228,10 +230,7 @@ impl Reducer<Term, u64> for KeepTop {
             self.print(out);
             self.document = Some(document.into_owned());
         }
-        let mut sum = 0;
-        while let Some(count) = values.next() {
-            sum += count;
-        }
+        let sum = sum_of(values);
         // Words come in order, so one of an equal count is worse than those here.
         let worst = self.terms.peek().map(|(Reverse(count), _)| *count);
         if self.terms.len() < self.top || worst.is_some_and(|worst| sum > worst) {
