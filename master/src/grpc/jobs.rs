@@ -45,7 +45,7 @@ impl JobService for Services {
             key: request.key,
             spec,
         };
-        match self.leader()?.propose_for_client(command).await {
+        match self.leader()?.submit(command).await {
             Ok(Reply::Job { job, created }) => {
                 if created {
                     tracing::info!(job_id = %job, "job accepted");

@@ -217,15 +217,17 @@ impl WorkerService for Services {
         let leader = self.leader_for_worker()?;
         let request = request.into_inner();
         let worker = worker_of(request.worker)?;
-        leader.hear(worker).map_err(|error| self.status(error))?;
+        let attempt = required(request.attempt, "attempt")?.try_into()?;
+        let seal = request.seal.map(report_from_wire).transpose()?;
+        let seal = seal.filter(|(of, _)| *of == attempt);
         let command = Command::AppendPlan {
-            attempt: required(request.attempt, "attempt")?.try_into()?,
+            attempt,
             worker,
             chunk: request.chunk,
             content: chunk_from_wire(request.files, request.splits)?,
         };
         leader
-            .propose_one(command)
+            .append_plan((attempt, worker), command, seal.map(|(_, outcome)| outcome))
             .await
             .map_err(|error| self.status(error))?;
         Ok(Response::new(v1::AppendPlanResponse {}))

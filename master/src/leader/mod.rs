@@ -27,6 +27,7 @@ mod reports;
 mod scheduling;
 mod segments;
 mod sessions;
+mod submit;
 mod take_back;
 mod watch;
 mod yielding;

@@ -8,7 +8,7 @@ use vivat_core::command::{Command, Rejection, Reply};
 use vivat_shared::attempt::{AttemptFailure, ClosedBroadcast, Outcome};
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::ReplicatedBlock;
-use vivat_shared::ids::{AttemptId, WorkerEpoch};
+use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
 
 use super::Leader;
 use super::error::LeaderError;
@@ -37,9 +37,15 @@ impl Leader {
         reports: Vec<(AttemptId, Outcome)>,
     ) -> Result<Vec<Verdict>, LeaderError> {
         self.hear(worker)?;
+        let mut verdicts = Vec::with_capacity(reports.len());
         let mut attempts = Vec::with_capacity(reports.len());
         let mut commands = Vec::with_capacity(reports.len());
         for (attempt, outcome) in reports {
+            if self.is_sealed(worker, attempt) {
+                let accepted = true;
+                verdicts.push(Verdict { attempt, accepted });
+                continue;
+            }
             attempts.push(attempt);
             commands.push(within_an_entry(attempt, worker, outcome));
         }
@@ -50,9 +56,12 @@ impl Leader {
                 }
             }
         }
-        let replies = self.propose(commands).await?;
+        let replies = if commands.is_empty() {
+            Vec::new()
+        } else {
+            self.propose(commands).await?
+        };
         self.sessions().note_reported(worker, &attempts);
-        let mut verdicts = Vec::with_capacity(attempts.len());
         for (attempt, reply) in attempts.into_iter().zip(replies) {
             let accepted = match reply {
                 Reply::Done => true,
@@ -72,6 +81,37 @@ impl Leader {
             verdicts.push(Verdict { attempt, accepted });
         }
         Ok(verdicts)
+    }
+
+    /// Proposes a piece of a plan, and with the last one what the plan comes to.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaderError`], with the rejection of the piece among them. What becomes of
+    /// the plan is told when it is reported.
+    pub async fn append_plan(
+        &self,
+        (attempt, worker): (AttemptId, WorkerEpoch),
+        piece: Command,
+        seal: Option<Outcome>,
+    ) -> Result<(), LeaderError> {
+        self.hear(worker)?;
+        if self.is_sealed(worker, attempt) {
+            return Ok(());
+        }
+        let seal = seal.map(|outcome| within_an_entry(attempt, worker, outcome));
+        let commands = std::iter::once(piece).chain(seal).collect();
+        let mut replies = self.propose(commands).await?;
+        replies.truncate(1);
+        super::only(replies).map(drop)
+    }
+
+    /// Whether the attempt is a plan that came to something already.
+    fn is_sealed(&self, worker: WorkerEpoch, attempt: AttemptId) -> bool {
+        attempt.task.kind == TaskKind::Plan
+            && self
+                .raft
+                .read(|state| has_the_outcome(state, worker, attempt))
     }
 }
 

@@ -229,6 +229,7 @@ impl Worker {
             chunk: 0,
             files,
             splits,
+            seal: None,
         };
         let mut client = client(cluster.leader_channel().await);
         client.append_plan(request).await.unwrap();

@@ -32,7 +32,7 @@ use rate::Rate;
 const FETCHING_PER_SLOT: u32 = 4;
 
 /// So many reports are not kept waiting for others.
-const REPORTS_GATHERED_MAX: usize = 32;
+const REPORTS_GATHERED_MAX: usize = 128;
 
 /// After so long, code that was told to stop is not expected to.
 const STUCK_AFTER: Duration = Duration::from_secs(10);

@@ -39,7 +39,7 @@ impl Rate {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "clamped to 1..=64 before the cast"
+        reason = "clamped to a small number before the cast"
     )]
     pub(super) fn prefetch_per_slot(&self) -> u32 {
         match self.average_s {

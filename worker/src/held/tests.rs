@@ -7,6 +7,7 @@ use vivat_engine::{CancelFlag, Progress};
 use vivat_shared::attempt::{Broadcast, InputFile, InputOrigin, SplitRange};
 use vivat_shared::ids::{ClusterId, Epoch, WorkerEpoch, WorkerId};
 use vivat_shared::job::{InputFormat, JobSpec, OutputLocation, Policy, Visibility};
+use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
 
 fn id(text: &str) -> AttemptId {
     text.parse().unwrap()
@@ -219,28 +220,30 @@ fn work_for_two_seconds_is_wanted_within_the_bounds() {
     assert_eq!(held.room().want, 15);
     let mut held = Held::new(2);
     held.measure(Duration::from_micros(10));
-    assert_eq!(held.room().want, 128);
+    assert_eq!(held.room().want, 2 * PREFETCH_PER_SLOT_MAX);
 }
 
 #[test]
 fn short_attempts_are_asked_for_when_half_of_what_is_ahead_is_left() {
     let mut held = Held::new(1);
     held.measure(Duration::from_micros(100));
-    assert_eq!(held.room().want, 64);
-    held.take_in(maps(0..64));
-    for _ in 0..31 {
+    let ahead = PREFETCH_PER_SLOT_MAX;
+    assert_eq!(held.room().want, ahead);
+    held.take_in(maps(0..ahead));
+    for _ in 1..ahead / 2 {
         held.next(SlotKind::Task).unwrap();
         assert_eq!(held.room().want, 0);
     }
     held.next(SlotKind::Task).unwrap();
-    assert_eq!(held.room().want, 32);
+    assert_eq!(held.room().want, ahead / 2);
 }
 
 #[test]
 fn longer_attempts_are_asked_for_one_by_one_so_that_an_election_is_bridged() {
     let mut held = Held::new(1);
     held.measure(Duration::from_millis(30));
-    held.take_in(maps(0..64));
+    // Two seconds of them.
+    held.take_in(maps(0..66));
     held.next(SlotKind::Task).unwrap();
     assert_eq!(held.room().want, 1);
 }

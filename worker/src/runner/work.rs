@@ -31,7 +31,7 @@ use crate::held::Grant;
 use crate::session::{call_leader, is_stale};
 use crate::shuffle::Fetched;
 use crate::sink::{OutputPaths, check_output};
-use crate::source::{PlanSums, PlanWriter, RemoteOpener, csv_file, list, list_remote};
+use crate::source::{PlanSums, PlanWriter, RemoteOpener, list, list_remote};
 
 /// What a map reads.
 pub(super) struct Slice<'t> {
@@ -82,7 +82,7 @@ impl Runner {
                 checked.map_err(|cause| elsewhere::unless_stopped(grant, cause))?
             }
         };
-        let (sums, last) = write_plan(grant, files, send)?;
+        let (sums, last) = write_plan(self, grant, files, send)?;
         point("plan-done").map_err(self.storage("a plan"))?;
         if grant.cancel.is_cancelled() {
             return Err(Fault::Stopped);
@@ -117,11 +117,7 @@ impl Runner {
             }
             if input.dataset().is_none() {
                 let listed = list(std::slice::from_ref(input), &stopped)?;
-                files.extend(listed.into_iter().map(|file| PlannedFile {
-                    file,
-                    cuts: Vec::new(),
-                    is_whole: false,
-                }));
+                files.extend(listed.into_iter().map(PlannedFile::of));
                 continue;
             }
             let dataset = datasets.next().ok_or_else(|| FailureCause::Internal {
@@ -192,7 +188,9 @@ impl Runner {
             progress: &grant.progress,
             cancel: &grant.cancel,
         });
-        let mut report = report.map_err(|error| fault_of(grant, error))?;
+        let mut report = report.map_err(|error| {
+            fault_of(grant, self.with_line(grant, slice.file, error))
+        })?;
         let (elapsed, cpu) = (counters::MAP_ELAPSED_US, counters::MAP_CPU_US);
         times.count(&mut report.counters, elapsed, cpu);
         for (name, bytes) in [
@@ -424,7 +422,8 @@ type Piece = (u32, PlanChunk);
 /// Sends all pieces of the plan but the last one, which goes with what the plan comes
 /// to: in one entry.
 fn write_plan(
-    grant: &Grant,
+    runner: &Runner,
+    grant: &Arc<Grant>,
     files: Vec<PlannedFile>,
     send: &mut SendChunk<'_>,
 ) -> Result<(PlanSums, Option<Piece>), Fault> {
@@ -432,7 +431,6 @@ fn write_plan(
     let format = format_of(spec, step(grant)?);
     let multiline = step(grant)?.parameters.get("multiline");
     let multiline = multiline.is_none_or(|value| value != "false");
-    let stopped = || grant.cancel.is_cancelled();
     let mut last: Option<Piece> = None;
     let mut hold = |number, chunk| match last.replace((number, chunk)) {
         Some((number, chunk)) => send(number, chunk, None),
@@ -441,7 +439,7 @@ fn write_plan(
     let mut writer = PlanWriter::new(format, spec.split_bytes);
     for mut file in files {
         if format == InputFormat::Csv {
-            file = csv_file(file, (spec.split_bytes, multiline), &stopped)?;
+            file = runner.cut_csv(grant, file, (spec.split_bytes, multiline))?;
         }
         writer.add(file, &mut hold)?;
     }

@@ -20,7 +20,7 @@ use crate::held::Grant;
 /// stay below the limit of a message.
 const REPORTS_PER_CALL_MAX: usize = 512;
 /// The longest that reports of short attempts wait for one another.
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(16);
 
 impl Session {
     pub(super) async fn report(

@@ -200,6 +200,12 @@ impl State {
         &self.values
     }
 
+    /// The number of the newest job; the next one has the number behind it.
+    #[must_use]
+    pub fn last_job(&self) -> u64 {
+        self.last_job
+    }
+
     /// Whether a dataset was here and will not come back: its blocks may be deleted
     /// (S15). Logs of a job are here until it is forgotten, recorded or not.
     #[must_use]
