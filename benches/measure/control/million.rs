@@ -1,4 +1,5 @@
-//! A job of a million tasks: the leader's memory, a master's restart amid it.
+//! A job of a million tasks: the leader's memory, a master's restart amid it, and
+//! whether snapshots are in anybody's way.
 //!
 //! What a task takes in the state and in a snapshot is a test of the core.
 
@@ -14,6 +15,9 @@ const TASKS: usize = 1_000_000;
 const PARTITIONS: &str = "8";
 const MEMORY_GOAL_KIB: u64 = 512 * 1024;
 const RESTART_GOAL: Duration = Duration::from_secs(2);
+const SNAPSHOT_GOAL_US: u64 = 2_000_000;
+/// The shortest time after which a follower would stand for election.
+const ELECTION_MIN_US: u64 = 300_000;
 /// Of all maps; a master is restarted then, and again at the next.
 const RESTARTS_AT: [u64; 2] = [250_000, 750_000];
 /// Each look is a process.
@@ -43,12 +47,33 @@ pub fn run(_options: &Options) {
     let rate = TASKS as f64 / took.as_secs_f64();
     println!("  all maps after {:.1} s, {rate:.0}/s", took.as_secs_f64());
     for seat in 0..3 {
+        paces(&cluster, seat);
         let kib = peak_kib(cluster.master(seat).id().into());
         let met = verdict(kib <= MEMORY_GOAL_KIB);
         println!("  memory of seat {seat}, at most: {} MiB {met}", kib / 1024);
     }
     let cancelled = cluster.vivat(&["job", "cancel", &job, "--yes"]);
     drop(cancelled);
+}
+
+/// What the master says of its snapshots, and of how long it heard nothing of its
+/// leader; of a leader that is 0.
+fn paces(cluster: &Cluster, seat: usize) {
+    let longest = |name: &str| cluster.metric(seat, name).unwrap_or(0);
+    let (written, silence) = (
+        longest("snapshot_written_longest_us"),
+        longest("leader_silence_longest_us"),
+    );
+    println!(
+        "  seat {seat}: {} snapshots since its start, the slowest written in {} ms {}, its state \
+         copied in {} ms; longest without a word of the leader {} ms {}",
+        longest("snapshots_written"),
+        written / 1000,
+        verdict(written <= SNAPSHOT_GOAL_US),
+        longest("snapshot_copied_longest_us") / 1000,
+        silence / 1000,
+        verdict(silence <= ELECTION_MIN_US),
+    );
 }
 
 fn await_maps(cluster: &Cluster, job: &str, began: Instant, reached: &dyn Fn(&JobView) -> bool) {

@@ -12,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::raft::Longest;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
@@ -37,6 +39,8 @@ pub(crate) struct Snapshot {
     pub(crate) proposals_waiting: u64,
     /// Pulls that wait for work.
     pub(crate) pulls_waiting: u64,
+    /// What must not take long.
+    pub(crate) longest: Longest,
     /// Workers by state.
     pub(crate) workers: Vec<(&'static str, u64)>,
     /// Jobs by state.
@@ -55,6 +59,10 @@ pub struct Metrics {
     committed_index: Level,
     proposals_waiting: Level,
     pulls_waiting: Level,
+    leader_silence: Level,
+    snapshots: Level,
+    snapshot_copied: Level,
+    snapshot_written: Level,
     workers: Family<StateLabel, Level>,
     jobs: Family<StateLabel, Level>,
     finished: Family<VerdictLabel, Counter>,
@@ -94,6 +102,10 @@ impl Default for Metrics {
             committed_index: Level::default(),
             proposals_waiting: Level::default(),
             pulls_waiting: Level::default(),
+            leader_silence: Level::default(),
+            snapshots: Level::default(),
+            snapshot_copied: Level::default(),
+            snapshot_written: Level::default(),
             workers: Family::default(),
             jobs: Family::default(),
             finished: Family::default(),
@@ -113,37 +125,12 @@ impl Default for Metrics {
 
 impl Metrics {
     fn registered(mut self) -> Self {
+        let levels = self
+            .levels()
+            .map(|(name, help, level)| (name, help, level.clone()));
         let registry = &mut self.registry;
-        let levels = [
-            ("term", "Raft term", &self.term),
-            (
-                "leads",
-                "1 while this replica's leader services are open",
-                &self.leads,
-            ),
-            (
-                "applied_index",
-                "Last applied log entry",
-                &self.applied_index,
-            ),
-            (
-                "committed_index",
-                "Last log entry known to be committed",
-                &self.committed_index,
-            ),
-            (
-                "proposals_waiting",
-                "Requests that wait for an entry",
-                &self.proposals_waiting,
-            ),
-            (
-                "pulls_waiting",
-                "Pulls of workers that wait for work",
-                &self.pulls_waiting,
-            ),
-        ];
         for (name, help, level) in levels {
-            registry.register(name, help, level.clone());
+            registry.register(name, help, level);
         }
         registry.register("workers", "Workers by state", self.workers.clone());
         registry.register("jobs", "Jobs by state", self.jobs.clone());
@@ -182,6 +169,57 @@ impl Metrics {
         self
     }
 
+    fn levels(&self) -> [(&'static str, &'static str, &Level); 10] {
+        [
+            ("term", "Raft term", &self.term),
+            (
+                "leads",
+                "1 while this replica's leader services are open",
+                &self.leads,
+            ),
+            (
+                "applied_index",
+                "Last applied log entry",
+                &self.applied_index,
+            ),
+            (
+                "committed_index",
+                "Last log entry known to be committed",
+                &self.committed_index,
+            ),
+            (
+                "proposals_waiting",
+                "Requests that wait for an entry",
+                &self.proposals_waiting,
+            ),
+            (
+                "pulls_waiting",
+                "Pulls of workers that wait for work",
+                &self.pulls_waiting,
+            ),
+            (
+                "leader_silence_longest_us",
+                "Longest time between two words of one leader in one term",
+                &self.leader_silence,
+            ),
+            (
+                "snapshots_written",
+                "Snapshots written by this process",
+                &self.snapshots,
+            ),
+            (
+                "snapshot_copied_longest_us",
+                "Longest time that nothing was applied because the state was copied",
+                &self.snapshot_copied,
+            ),
+            (
+                "snapshot_written_longest_us",
+                "Longest time to encode a snapshot and to have it on the disk",
+                &self.snapshot_written,
+            ),
+        ]
+    }
+
     /// The counter of outcomes with that verdict.
     pub(crate) fn attempts_finished(&self, accepted: bool) -> Counter {
         let verdict = if accepted { "accepted" } else { "refused" };
@@ -198,6 +236,11 @@ impl Metrics {
         self.committed_index.set(snapshot.committed_index);
         self.proposals_waiting.set(snapshot.proposals_waiting);
         self.pulls_waiting.set(snapshot.pulls_waiting);
+        let longest = snapshot.longest;
+        self.leader_silence.set(longest.silence_us);
+        self.snapshots.set(longest.snapshots);
+        self.snapshot_copied.set(longest.snapshot_copied_us);
+        self.snapshot_written.set(longest.snapshot_written_us);
         for (family, levels) in [
             (&self.workers, &snapshot.workers),
             (&self.jobs, &snapshot.jobs),

@@ -116,6 +116,7 @@ async fn render(Shared(probe): Shared<Probe>) -> Response {
         committed_index: status.committed,
         proposals_waiting: depths.proposals as u64,
         pulls_waiting: depths.pulls as u64,
+        longest: running.raft.longest(),
         workers,
         jobs,
     };

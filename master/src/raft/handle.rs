@@ -24,6 +24,7 @@ use super::api::{
     ProposeError, RaftStatus, Role, TransferError,
 };
 use super::machine::Shared;
+use super::pace::Longest;
 use super::peers::Peers;
 use super::server::OurRaft;
 use super::settings::{RaftLimits, Timing};
@@ -172,6 +173,12 @@ impl Handle {
     /// wait for it.
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.inner.shared.state())
+    }
+
+    /// The longest that anything took which must not take long.
+    #[must_use]
+    pub fn longest(&self) -> Longest {
+        self.inner.shared.pace().longest()
     }
 
     /// What later entries make true, in order. A receiver that lags rebuilds

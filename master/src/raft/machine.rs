@@ -14,11 +14,13 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 use vivat_core::command::Applied;
 use vivat_core::{HashPoint, State};
 use vivat_ground::Threads;
 
 use super::api::AppliedEvents;
+use super::pace::Pace;
 use super::types::{
     ApplyReply, Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -39,6 +41,7 @@ pub struct Shared {
     hash_points: Mutex<VecDeque<HashPoint>>,
     events: broadcast::Sender<Arc<AppliedEvents>>,
     panicked: watch::Sender<bool>,
+    pace: Pace,
 }
 
 /// Raft's own part of what was applied.
@@ -57,7 +60,13 @@ impl Shared {
             hash_points: Mutex::default(),
             events: broadcast::channel(EVENT_BACKLOG).0,
             panicked: watch::channel(false).0,
+            pace: Pace::default(),
         }
+    }
+
+    /// How long things took.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Whether `apply` has panicked. Raft itself learns of it with the next entry,
@@ -222,11 +231,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         // No entry is applied meanwhile: this runs in the same task as `apply`.
-        let state = self.shared.state().clone();
+        let began = Instant::now();
+        let state = Arc::new(self.shared.state().clone());
+        self.shared.pace().copied(began.elapsed());
         let position = self.shared.position().clone();
         Builder {
             state,
             position,
+            shared: Arc::clone(&self.shared),
             snapshots: Arc::clone(&self.snapshots),
             threads: self.threads,
         }
@@ -273,8 +285,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 /// Writes one snapshot.
 pub struct Builder {
-    state: State,
+    state: Arc<State>,
     position: Position,
+    shared: Arc<Shared>,
     snapshots: Arc<dyn SnapshotStore>,
     threads: Threads,
 }
@@ -287,12 +300,16 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             last_log_id: self.position.applied,
             last_membership: self.position.membership.clone(),
         };
-        let (state, snapshots) = (self.state.clone(), Arc::clone(&self.snapshots));
-        let of_file = meta.clone();
+        let (state, snapshots) = (Arc::clone(&self.state), Arc::clone(&self.snapshots));
+        let (of_file, shared) = (meta.clone(), Arc::clone(&self.shared));
         let work = move || -> Result<Bytes, io::Error> {
             pass(Point::BuildBegin).map_err(io::Error::other)?;
+            let began = Instant::now();
             let stored = stored(&of_file, vivat_core::snapshot::encode(&state).into());
             snapshots.save(&stored).map_err(io::Error::other)?;
+            let (took, bytes) = (began.elapsed(), stored.content.len());
+            shared.pace().written(took);
+            tracing::debug!(index = stored.index, bytes, ?took, "snapshot written");
             pass(Point::BuildSaved).map_err(io::Error::other)?;
             Ok(stored.content)
         };

@@ -19,6 +19,7 @@ mod log;
 mod machine;
 mod network;
 mod node;
+mod pace;
 pub(crate) mod peers;
 mod server;
 mod settings;
@@ -34,4 +35,5 @@ pub use api::{
 pub use formats::Format;
 pub use handle::Handle;
 pub use node::{Node, NodeConfig};
+pub use pace::Longest;
 pub use settings::{ConfigError, RaftLimits, Timing, validate};

@@ -340,6 +340,7 @@ async fn run(
         target,
         raft: raft.clone(),
         ends,
+        shared: Arc::clone(&inner.shared),
     });
     raft.run();
     Ok((inner, found.log))

@@ -24,7 +24,7 @@ use vivat_proto::raft::v1::raft_service_server::{RaftService, RaftServiceServer}
 
 use super::api::FatalReason;
 use super::early::StreamEnds;
-use super::machine::Machine;
+use super::machine::{Machine, Shared};
 use super::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 use super::wire::{self, Target};
 use crate::bootstrap::Local;
@@ -45,6 +45,8 @@ pub struct Running {
     pub raft: OurRaft,
     /// To be told of the end of every stream.
     pub ends: StreamEnds,
+    /// Notes when the leader is heard of.
+    pub shared: Arc<Shared>,
 }
 
 /// Listens for the other masters, from now until the runtime ends; a server
@@ -124,9 +126,10 @@ impl RaftService for RaftServer {
         &self,
         request: Request<proto::AppendEntriesRequest>,
     ) -> Result<Response<proto::AppendEntriesResponse>, Status> {
-        let raft = self.raft(request.metadata())?;
-        let rpc = wire::decode(&request.get_ref().payload)?;
-        let answer = raft.append_entries(rpc).await.map_err(stopped)?;
+        let running = self.running(request.metadata())?;
+        let rpc: AppendEntriesRequest<TypeConfig> = wire::decode(&request.get_ref().payload)?;
+        running.shared.pace().heard(&rpc.vote);
+        let answer = running.raft.append_entries(rpc).await.map_err(stopped)?;
         let payload = wire::encode(&answer);
         Ok(Response::new(proto::AppendEntriesResponse { payload }))
     }
@@ -138,8 +141,10 @@ impl RaftService for RaftServer {
         let running = self.running(request.metadata())?;
         // A bad item ends the stream; skipping it would shift the answers.
         let guard = running.ends.guard();
-        let appends = until_bad(request.into_inner()).inspect(move |_| {
+        let shared = Arc::clone(&running.shared);
+        let appends = until_bad(request.into_inner()).inspect(move |append| {
             let _held_as_long_as_the_stream = &guard;
+            shared.pace().heard(&append.vote);
         });
         let answers = running
             .raft
