@@ -16,6 +16,8 @@ pub struct Start {
     pub args: &'static [&'static str],
     /// The directory of orders.
     pub orders: Option<PathBuf>,
+    /// Variables beside those that every worker has.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Start {
@@ -26,6 +28,7 @@ impl Start {
             dir,
             args: &[],
             orders: None,
+            environment: Vec::new(),
         }
     }
 
@@ -38,7 +41,8 @@ impl Start {
             .args(["worker", "--slots", "1", "--parent", &parent])
             .args(["--cluster", &addresses, "--dir"])
             .arg(&self.dir)
-            .args(self.args);
+            .args(self.args)
+            .envs(self.environment.iter().cloned());
         if let Some(orders) = &self.orders {
             command.env(ORDERS, orders);
         }

@@ -50,7 +50,11 @@ impl Bench {
     }
 
     fn order(&self, point: &str, action: &str) {
-        let path = self.orders.join(format!("{point}.1"));
+        self.order_nth(point, 1, action);
+    }
+
+    fn order_nth(&self, point: &str, number: u32, action: &str) {
+        let path = self.orders.join(format!("{point}.{number}"));
         fs::write(path, action).expect("the directory is the test's");
     }
 
@@ -118,8 +122,11 @@ fn is_in(step: u64, phase: &'static str) -> impl Fn(&JobView) -> bool {
 
 fn leader_dies_in(step: u64, phase: &'static str) {
     let mut bench = Bench::start();
-    if phase == "close" {
-        bench.order("close-done", "sleep");
+    match phase {
+        "close" => bench.order("close-done", "sleep"),
+        // The sample's only reduce takes the first of them.
+        "reduce" => (1..=9).for_each(|number| bench.order_nth("part-done", number, "sleep")),
+        _ => {}
     }
     let id = bench.submit(REDUCERS);
     bench
@@ -147,6 +154,11 @@ fn leader_killed_while_the_sample_is_closed_disturbs_no_task() {
 #[test]
 fn leader_killed_while_a_sort_maps_disturbs_no_task() {
     leader_dies_in(1, "map");
+}
+
+#[test]
+fn leader_killed_while_a_sort_reduces_disturbs_no_task() {
+    leader_dies_in(1, "reduce");
 }
 
 fn worker_dies_at(point: &'static str, step: u64, phase: &'static str) {
@@ -182,6 +194,12 @@ fn worker_killed_in_the_close_of_the_sample_costs_nothing_of_the_result() {
 #[test]
 fn worker_killed_in_the_second_step_costs_nothing_of_the_result() {
     worker_dies_at("map-done", 1, "map");
+}
+
+#[test]
+fn worker_killed_while_a_sort_reduces_costs_nothing_of_the_result() {
+    // Once it maps, the sample's reduce is over and its part written.
+    worker_dies_at("part-done", 1, "map");
 }
 
 /// Cut points of so many parts are more than the log takes: they are stored, which

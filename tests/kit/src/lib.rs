@@ -3,7 +3,7 @@
 //! [`proxy`] breaks the network between two processes, [`lossy_fs`] takes the
 //! power from a disk, [`small_disk`] is soon full, [`failpoints`] lets a process
 //! die between two steps, [`linearize`] says whether what clients saw could have
-//! happened one step at a time. Each counts what it did, so that a test can
+//! happened one step at a time, [`moto`] is an object store. Each fault counts what it did, so that a test can
 //! prove that its fault took place: a fault that did not happen is a failed
 //! test, not a passed one.
 //!
@@ -14,5 +14,6 @@ pub mod dice;
 pub mod failpoints;
 pub mod linearize;
 pub mod lossy_fs;
+pub mod moto;
 pub mod proxy;
 pub mod small_disk;
