@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::failure::Failure;
 
@@ -52,6 +53,8 @@ pub struct JobFile {
     /// As `--job-timeout`: seconds or a text with a unit.
     #[serde(alias = "job_timeout")]
     pub job_timeout: Option<Scalar>,
+    /// As `--notify`.
+    pub notify: Option<String>,
     /// Files that every worker reads beside the input, by the names under which
     /// programs ask for them.
     #[serde(default, alias = "side_files")]
@@ -106,7 +109,8 @@ impl std::fmt::Display for Scalar {
     }
 }
 
-/// A parameter's value: a list is its items joined by commas.
+/// A parameter's value: a list is its items joined by commas, or the words of a
+/// command.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum ParamFile {
@@ -126,6 +130,17 @@ impl ParamFile {
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
                 .join(","),
+        }
+    }
+
+    /// A command: a list is its words, as a JSON list of texts.
+    pub fn words(&self) -> String {
+        match self {
+            Self::One(scalar) => scalar.to_string(),
+            Self::Many(items) => {
+                let items: Vec<_> = items.iter().map(|item| json!(item.to_string())).collect();
+                json!(items).to_string()
+            }
         }
     }
 }
@@ -182,8 +197,9 @@ pub fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
             + 1;
         let message = format!("{}:{line}: {}", path.display(), error.message());
         match unknown_key(text) {
-            Some((key, near)) => Failure::usage(message)
-                .hint(format!("did you mean `{near}` where `{key}` stands?")),
+            Some((key, near)) => {
+                Failure::usage(message).hint(format!("did you mean `{near}` where `{key}` stands?"))
+            }
             None => Failure::usage(message),
         }
     })?;
@@ -197,7 +213,7 @@ pub fn parse(text: &str, path: &Path) -> Result<JobFile, Failure> {
 }
 
 /// Keys of a job file. A test holds them against the fields above.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "name",
     "comment",
     "source",
@@ -215,6 +231,7 @@ const KEYS: [&str; 18] = [
     "overwrite",
     "key",
     "job-timeout",
+    "notify",
     "side-files",
 ];
 /// Keys of a step.
@@ -232,7 +249,8 @@ fn unknown_key(text: &str) -> Option<(String, &'static str)> {
         let typed = key.replace('_', "-");
         let is_known = known.contains(&typed.as_str());
         let near = crate::suggest::closest(&typed, known.iter().copied());
-        near.filter(|_| !is_known).map(|near| (key.to_owned(), near))
+        near.filter(|_| !is_known)
+            .map(|near| (key.to_owned(), near))
     };
     let with_step: Vec<&str> = KEYS.iter().copied().chain(["step"]).collect();
     top.map(|key| near(key, &with_step))
@@ -266,6 +284,7 @@ mod tests {
         assert_eq!(file.input.list(), ["data/input/game-logs.csv"]);
         assert_eq!(file.step[0].params["key"].text(), "PLAYER_NAME");
         assert_eq!(file.step[0].params["limit"].text(), "3");
+        assert_eq!(file.step[0].params["key"].words(), r#"["PLAYER_NAME"]"#);
     }
 
     #[test]

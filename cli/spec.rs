@@ -12,6 +12,8 @@ use vivat_shared::cause::FailureCause;
 use vivat_shared::job::{
     HostIdentity, InputFormat, JobSpec, OutputLocation, SideFile, StepInput, StepSpec,
 };
+use vivat_shared::limits::NAME_BYTES_MAX;
+use vivat_shared::notify::Notify;
 
 use crate::args::Given;
 use crate::args::job::{JobArgs, WhatArgs, job_file};
@@ -53,6 +55,7 @@ struct Settings {
     skipped_max: u64,
     speculation: bool,
     timeout: Option<Duration>,
+    notify: Option<Notify>,
 }
 
 impl Draft {
@@ -147,7 +150,7 @@ impl Draft {
             skipped_max: settings.skipped_max,
             source: settings.source,
             size_hint_bytes: settings.size_hint_bytes,
-            notify: None,
+            notify: settings.notify,
             side_files: self
                 .side_files
                 .iter()
@@ -243,7 +246,15 @@ fn steps(file: &JobFile, args: &JobArgs, given: &Given<'_>) -> Result<Vec<StepSp
             let mut parameters: BTreeMap<String, String> = step
                 .params
                 .iter()
-                .map(|(key, value)| (key.clone(), value.text()))
+                .map(|(key, value)| {
+                    let is_command = vivat_programs::exec::is_command(&step.program, key);
+                    let text = if is_command {
+                        value.words()
+                    } else {
+                        value.text()
+                    };
+                    (key.clone(), text)
+                })
                 .collect();
             for param in &args.params {
                 parameters.insert(param.key.clone(), param.value.clone());
@@ -291,8 +302,10 @@ fn step_input(steps: &[StepFile], position: usize) -> Result<StepInput, Failure>
                 None => "`job`: no step is before it",
             };
             Err(if is_far {
-                failed(format!("`{name}` is not right before it, and what a step wrote is kept for \
-                     the next one only"))
+                failed(format!(
+                    "`{name}` is not right before it, and what a step wrote is kept for \
+                     the next one only"
+                ))
                 .hint("put the steps next to each other, or make two jobs of them")
             } else {
                 failed(format!("it is {may_be}, not `{name}`"))
@@ -339,24 +352,30 @@ fn expand(steps: &[StepSpec], format: InputFormat) -> Result<Vec<StepSpec>, Fail
     Ok(all)
 }
 
+/// What a job is called that nobody named: its programs, as many as a name holds.
+fn name_of(steps: &[StepSpec]) -> String {
+    let programs: Vec<&str> = steps.iter().map(|step| step.program.as_str()).collect();
+    let mut name = programs.join("+");
+    name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+    name
+}
+
 fn settings(
     args: &JobArgs,
     file: &JobFile,
     given: &Given<'_>,
     steps: &[StepSpec],
 ) -> Result<Settings, Failure> {
-    let programs: Vec<&str> = steps.iter().map(|step| step.program.as_str()).collect();
     let split_size: Option<ByteSize> = parsed(&file.split_size, "split-size")?;
     let size_hint: Option<ByteSize> = parsed(&file.size_hint, "size-hint")?;
     let job_timeout: Option<TimeSpan> = parsed(&file.job_timeout, "job-timeout")?;
     let policy = parsed(&file.policy, "policy")?;
     Ok(Settings {
         name: pick(given, "name", args.name.clone(), file.name.clone())
-            .unwrap_or_else(|| programs.join("+")),
+            .unwrap_or_else(|| name_of(steps)),
         comment: pick(given, "comment", args.comment.clone(), file.comment.clone())
             .unwrap_or_default(),
-        source: pick(given, "source", args.source.clone(), file.source.clone())
-            .unwrap_or_default(),
+        source: pick(given, "source", args.source.clone(), file.source.clone()).unwrap_or_default(),
         size_hint_bytes: pick(given, "size_hint", args.size_hint, size_hint)
             .map(|ByteSize(bytes)| bytes),
         split_bytes: pick(given, "split_size", Some(args.split_size), split_size)
@@ -390,7 +409,26 @@ fn settings(
         .unwrap_or(args.speculation),
         timeout: pick(given, "job_timeout", args.job_timeout, job_timeout)
             .map(|TimeSpan(limit)| limit),
+        notify: pick(given, "notify", args.notify.clone(), file.notify.clone())
+            .map(|typed| notify(&typed))
+            .transpose()?,
     })
+}
+
+/// Whom to tell: a URL, or a command with its arguments as a shell would quote them.
+fn notify(typed: &str) -> Result<Notify, Failure> {
+    if ["http://", "https://"]
+        .iter()
+        .any(|it| typed.starts_with(it))
+    {
+        return Ok(Notify::Webhook {
+            url: typed.to_owned(),
+        });
+    }
+    let argv = shlex::split(typed)
+        .filter(|argv| !argv.is_empty())
+        .ok_or_else(|| Failure::usage(format!("--notify: no URL and no command: {typed}")))?;
+    Ok(Notify::Command { argv })
 }
 
 /// A flag that was typed or is in the environment, else the job file's value,

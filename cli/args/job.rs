@@ -164,6 +164,9 @@ pub struct JobArgs {
     /// Fail the job after so long
     #[arg(long, value_name = "TIME")]
     pub job_timeout: Option<TimeSpan>,
+    /// Tell of its end, at least once: a URL gets a POST, a command runs on a worker
+    #[arg(long, value_name = "URL|CMD")]
+    pub notify: Option<String>,
 }
 
 /// `KEY=VALUE`.
@@ -201,8 +204,10 @@ pub enum JobCommand {
         limit: u32,
     },
     /// What a job would be, without running it: splits, bytes, parts, workers that fit
-    #[command(after_help = "Examples:\n  vivat job plan word-count 'logs/*.txt' --output out/words\n  \
-            vivat job plan job.toml -o json")]
+    #[command(
+        after_help = "Examples:\n  vivat job plan word-count 'logs/*.txt' --output out/words\n  \
+            vivat job plan job.toml -o json"
+    )]
     Plan(PlanArgs),
     /// One job in full
     #[command(after_help = "Example:\n  vivat job show job-17 -o json")]
@@ -228,6 +233,9 @@ pub enum JobCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Let a job that failed or was cancelled go on from the step that did not end
+    #[command(after_help = "Example:\n  vivat job retry job-17 --wait")]
+    Retry(RetryArgs),
     /// Which worker ran which attempt, when
     #[command(after_help = "Example:\n  vivat job timeline job-17\n  \
             vivat job timeline job-17 --svg job-17.svg")]
@@ -250,6 +258,10 @@ pub enum JobCommand {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// What attempts wrote to their standard error, on workers that are gone too
+    #[command(after_help = "Examples:\n  vivat job logs job-17\n  \
+            vivat job logs job-17 --task map-3 --attempt 2 --tail")]
+    Logs(LogsArgs),
     /// The sums of a job's attempts
     #[command(after_help = "Example:\n  vivat job counters job-17")]
     Counters(JobRef),
@@ -275,6 +287,40 @@ pub struct JobRef {
     /// A job id like job-17
     #[arg(value_name = "JOB", value_parser = parse_job)]
     pub job: JobId,
+}
+
+/// `vivat job logs`
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// Which one.
+    #[command(flatten)]
+    pub job: JobRef,
+    /// Of this task alone: its id, or the end of it like map-3
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Of the attempts of this number alone
+    #[arg(long, value_name = "N")]
+    pub attempt: Option<u16>,
+    /// The end alone, some KiB of each
+    #[arg(long)]
+    pub tail: bool,
+}
+
+/// `vivat job retry`
+#[derive(Debug, Clone, Args)]
+pub struct RetryArgs {
+    /// Which one.
+    #[command(flatten)]
+    pub job: JobRef,
+    /// Wait for the end, and exit by it
+    #[arg(long)]
+    pub wait: bool,
+    /// The same key retries it once, however often it is given
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Wait at most so long; the job lives on
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<TimeSpan>,
 }
 
 /// Names a job and a patience.

@@ -2,7 +2,9 @@
 
 mod chart;
 mod curve;
+mod logs;
 mod plan;
+mod retry;
 mod show;
 mod timeline;
 mod wait;
@@ -14,8 +16,8 @@ use vivat_shared::ids::JobId;
 use vivat_shared::job::is_url;
 
 use crate::app::App;
-use crate::args::{Given, Print};
 use crate::args::job::JobCommand;
+use crate::args::{Given, Print};
 use crate::commands::{data, output};
 use crate::failure::Failure;
 use crate::follow::verdict;
@@ -41,10 +43,10 @@ pub async fn job(app: &App, command: JobCommand, given: &Given<'_>) -> Result<()
         JobCommand::Wait(wait) => wait::wait(app, &client, wait).await,
         JobCommand::Why(job) => why(app, &client, job.job).await,
         JobCommand::Cancel { job, yes: _ } => cancel(app, &client, job.job).await,
+        JobCommand::Retry(args) => retry::retry(app, &client, args).await,
         JobCommand::Timeline { job, svg } => timeline::timeline(app, &client, job.job, svg).await,
-        JobCommand::Curve { job, svg } => {
-            curve::curve(app, &client.get_job(job.job).await?, svg)
-        }
+        JobCommand::Curve { job, svg } => curve::curve(app, &client.get_job(job.job).await?, svg),
+        JobCommand::Logs(args) => logs::logs(app, &client, args).await,
         JobCommand::Counters(job) => counters(app, &client, job.job).await,
         JobCommand::Output(job) => {
             let view = client.get_job(job.job).await?;

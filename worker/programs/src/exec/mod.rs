@@ -32,7 +32,7 @@ use vivat_shared::job::{InputFormat, StepInput, StepSpec};
 use crate::catalogue::{Built, Format, ProgramEntry, built};
 use crate::parameters::{ParameterKind, ParameterSpec, Parameters};
 use key::Shape;
-use settings::Settings;
+use settings::{Role, Settings};
 
 pub use child::set_supervisor;
 pub use supervisor::supervise;
@@ -135,6 +135,13 @@ const fn integer(
         default: Some(default),
         ..text(name, help)
     }
+}
+
+/// Whether a parameter of a program is a command, so that a list is its words.
+#[must_use]
+pub fn is_command(program: &str, parameter: &str) -> bool {
+    let roles = [Role::Mapper, Role::Combiner, Role::Reducer];
+    program == ENTRY.name && roles.iter().any(|role| role.word() == parameter)
 }
 
 /// The step with the parameter that follows from the format.

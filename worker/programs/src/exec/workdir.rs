@@ -53,11 +53,6 @@ impl WorkDir {
     }
 
     /// Its absolute path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The same as bytes.
     pub fn bytes(&self) -> Vec<u8> {
         self.path.as_os_str().as_bytes().to_vec()
     }
@@ -132,14 +127,14 @@ mod tests {
             .collect();
         let directory = WorkDir::create(scratch.path(), &files).unwrap();
         assert!(directory.has(b"weights") && !directory.has(b"biases"));
-        assert_eq!(fs::read(directory.path().join("weights")).unwrap(), b"w");
+        assert_eq!(fs::read(directory.path.join("weights")).unwrap(), b"w");
         let copy = directory.write("books/a.txt", b"text").unwrap();
         assert!(copy.ends_with("a.txt"));
-        let closed = directory.path().join("closed");
+        let closed = directory.path.join("closed");
         fs::create_dir(&closed).unwrap();
         fs::write(closed.join("file"), "x").unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-        let path = directory.path().to_owned();
+        let path = directory.path.clone();
         drop(directory);
         assert!(!path.exists());
         assert!(source.exists(), "a link was followed");
