@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use vivat_client::{ClusterView, JobChange, MasterView, NodeView};
 use vivat_shared::attempt::SkippedRecord;
+use vivat_shared::notify::NotifyState;
 use vivat_shared::view::{JobView, RoundView, TaskCounts};
 
 use crate::failure::cause_code;
@@ -74,7 +75,19 @@ pub fn job(job: &JobView) -> Value {
         "output": job.output,
         "output_path": job.output_path,
         "priority": job.priority,
+        "retries": job.retries,
+        "notify": job.notify.as_ref().map(notify),
     })
+}
+
+/// How far the telling of its end is.
+fn notify(state: &NotifyState) -> Value {
+    let (word, tries, problem) = match state {
+        NotifyState::Pending { tries, problem } => ("pending", tries, problem.as_str()),
+        NotifyState::Delivered { tries } => ("delivered", tries, ""),
+        NotifyState::GivenUp { tries, problem } => ("given-up", tries, problem.as_str()),
+    };
+    json!({"state": word, "tries": tries, "problem": problem})
 }
 
 /// A round that is over. A metric that is not a number is null.

@@ -114,6 +114,12 @@ fn describe(job: &JobView) -> String {
             attempts.reruns_of_completed
         ),
     ));
+    if job.retries > 0 {
+        lines.push(("retries", job.retries.to_string()));
+    }
+    if let Some(notify) = &job.notify {
+        lines.push(("notify", shown(&notify.to_string()).into_owned()));
+    }
     lines.push(("output", shown(&job.output).into_owned()));
     let mut text = String::new();
     for (name, value) in lines {

@@ -84,8 +84,8 @@ pub const NOTICE_AGE_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Milliseconds between the first try to tell of a job's end and the second; each
 /// pause is twice the one before.
 pub const NOTICE_PAUSE_MIN_MS: u64 = 1_000;
-/// The longest of these pauses: five minutes.
-pub const NOTICE_PAUSE_MAX_MS: u64 = 5 * 60 * 1_000;
+/// The longest of these pauses: a minute.
+pub const NOTICE_PAUSE_MAX_MS: u64 = 60_000;
 /// Ended jobs that keep what they had written for themselves, so that a retry needs
 /// not begin anew: their blocks take room on the workers' disks.
 pub const RESUMABLE_MAX: usize = 64;

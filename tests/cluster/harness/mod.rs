@@ -358,7 +358,7 @@ impl Cluster {
         panic!("the cluster did not come up\n{}", self.log_tails());
     }
 
-    fn poll<T: std::fmt::Debug>(
+    pub fn poll<T: std::fmt::Debug>(
         &self,
         what: &str,
         look: impl Fn() -> Option<T>,

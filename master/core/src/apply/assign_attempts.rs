@@ -82,7 +82,10 @@ fn assign_notice(context: &mut Context<'_>, grant: Grant) -> Result<AttemptId, R
         .notice
         .as_ref()
         .is_some_and(|notice| notice.task(id) == task && notice.is_due(age_ms));
-    let takes = holder.held() < holder.held_max() && may_hold(job, task, holder);
+    let takes = holder.held() < holder.held_max()
+        && is_control_free(task, holder)
+        && holder.may_tell_of(job)
+        && holder.accepts_work();
     if grant.backup || !due || !takes {
         return Err(Rejection::NotGrantable(task));
     }
@@ -151,10 +154,11 @@ fn may_have_backup(job: &Job, table: &TaskTable, grant: Grant) -> bool {
 
 /// Whether the worker takes new work, and sees the job's paths.
 fn may_hold(job: &Job, task: TaskId, worker: &Worker) -> bool {
-    let free = !task.kind.is_control()
-        || !worker
-            .running
-            .iter()
-            .any(|attempt| attempt.task.kind.is_control());
-    free && worker.sees_paths_of(job) && worker.accepts_work()
+    is_control_free(task, worker) && worker.sees_paths_of(job) && worker.accepts_work()
+}
+
+/// Whether the worker has no other control task.
+fn is_control_free(task: TaskId, worker: &Worker) -> bool {
+    let mut running = worker.running.iter();
+    !task.kind.is_control() || !running.any(|attempt| attempt.task.kind.is_control())
 }

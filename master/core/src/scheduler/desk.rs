@@ -419,7 +419,14 @@ impl<'a> Desk<'a> {
     }
 
     fn choose(&self, want: &Want<'_>) -> Option<usize> {
-        let eligible = |room: &&Room<'_>| room.worker.sees_paths_of(want.job);
+        let eligible = |room: &&Room<'_>| match want.task.kind {
+            TaskKind::Notify => room.worker.may_tell_of(want.job),
+            TaskKind::Plan
+            | TaskKind::Map
+            | TaskKind::Reduce
+            | TaskKind::Close
+            | TaskKind::Commit => room.worker.sees_paths_of(want.job),
+        };
         let is_avoided = |room: &Room<'_>| want.avoided.contains(&room.worker.id);
         let spare = self.rooms.iter().filter(eligible).any(|r| !is_avoided(r));
         let fits: Vec<usize> = (0..self.rooms.len())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use vivat_shared::ids::{AttemptId, Epoch, WorkerEpoch, WorkerId};
 use vivat_shared::limits::PREFETCH_PER_SLOT_MAX;
+use vivat_shared::notify::Notify;
 
 use super::job::Job;
 use super::pace::Pace;
@@ -95,6 +96,16 @@ impl Worker {
     #[must_use]
     pub fn sees_paths_of(&self, job: &Job) -> bool {
         job.host.as_ref().is_none_or(|host| *host == self.info.host)
+    }
+
+    /// Whether it can tell of a job's end: a URL anyone, a command whoever sees the
+    /// job's paths.
+    #[must_use]
+    pub fn may_tell_of(&self, job: &Job) -> bool {
+        match job.spec.notify {
+            Some(Notify::Webhook { .. }) => true,
+            Some(Notify::Command { .. }) | None => self.sees_paths_of(job),
+        }
     }
 
     /// Whether it may be given something new.
