@@ -36,7 +36,7 @@ const fn workload(
     }
 }
 
-const WORKLOADS: [Workload; 14] = [
+const WORKLOADS: [Workload; 15] = [
     workload("word-count", &["words.txt"], &[]),
     workload(
         "grep",
@@ -74,6 +74,11 @@ const WORKLOADS: [Workload; 14] = [
         &["--format", "fixed:100", "-p", "key-bytes=10"],
     ),
     workload("validate-sort", &["keys.txt"], &[]),
+    workload(
+        "exec",
+        &["words.txt"],
+        &["-p", "mapper=awk '{ print $1 }'", "-p", "reducer=uniq -c"],
+    ),
 ];
 
 const KIB: u64 = 1024;

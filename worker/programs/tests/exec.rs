@@ -73,7 +73,7 @@ fn words_are_counted_as_the_oracle_counts_them_with_and_without_a_combiner() {
     }
     let inputs = words();
     let parameters = [("mapper", COUNT), ("reducer", SUM)];
-    inputs.check("exec", &parameters, &[20_000], &[1]);
+    inputs.check("exec", &parameters, &[20_000], &[1 << 16]);
     let combined = [("mapper", COUNT), ("reducer", SUM), ("combiner", SUM)];
     let (found, counters) = inputs.run("exec", &combined, SHAPE);
     assert!(found == inputs.expected("exec", &combined, SHAPE.reducers));

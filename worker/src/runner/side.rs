@@ -4,8 +4,9 @@
 //! URL is copied to the job's scratch, and is gone with the job.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -110,7 +111,10 @@ impl Runner {
             copy.write_all(&piece[..read])
                 .map_err(self.storage(SIDE_FILE))?;
         }
-        fs::rename(&new, &path).map_err(self.storage(SIDE_FILE))?;
+        // It may be a command.
+        fs::set_permissions(&new, Permissions::from_mode(0o755))
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(self.storage(SIDE_FILE))?;
         Ok(path)
     }
 

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child as Process, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -145,6 +146,8 @@ impl<'t> Child<'t> {
             .stdin(Stdio::from(OwnedFd::from(their_socket)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // Ctrl-C is for those who started it: they close the socket.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let [input, output, errors] = ours;

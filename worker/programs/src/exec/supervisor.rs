@@ -38,6 +38,8 @@ const LOOK_INTERVAL: Timespec = Timespec {
 const KILL_BUDGET: Duration = Duration::from_secs(5);
 /// Between two looks at what has been killed and has not gone yet.
 const KILL_INTERVAL: Duration = Duration::from_millis(2);
+/// Half of the machine's memory more than what a process has by itself.
+const OOM_SCORE: &str = "500";
 /// Seconds between the signal that tells a process of its CPU limit and the one that
 /// nobody survives.
 const CPU_GRACE_SECONDS: u64 = 5;
@@ -54,6 +56,9 @@ pub fn supervise() -> ExitCode {
 fn supervised() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     set_child_subreaper(Some(getpid()))?;
+    // When memory runs out, what was started goes before workers and masters do. A
+    // system that does not let us say so does as it does.
+    let _refused = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     let (order, descriptors) = receive_order(&socket)?;
     let limits = order.limits;
     let report = match start(order, descriptors) {
