@@ -186,7 +186,7 @@ fn parameters_that_make_no_sense_are_refused_with_what_is_wrong() {
         ("aggregate", "first(y)", "derived column"),
         ("derive", "a + b", "NAME = EXPRESSION"),
         ("derive", "a = b +", "is no expression"),
-        ("ordinal", "x", "COLUMN = FIRST|SECOND"),
+        ("ordinal", "x = |a", "COLUMN = FIRST|SECOND"),
     ] {
         let mut given = std::collections::BTreeMap::from([
             ("key".to_owned(), "k".to_owned()),

@@ -413,15 +413,17 @@ fn python() -> Option<PathBuf> {
 /// By singular values, from the numbers themselves and not from their products.
 const LEAST_SQUARES: &str = "\
 import csv, sys, numpy
-rows = [r for r in csv.DictReader(open(sys.argv[1], newline='')) if all(v not in ('', 'NA') for v in r.values())]
+rows = [r for r in csv.DictReader(open(sys.argv[1], newline='')) if 'NA' not in r.values()]
 kinds = sorted({r['k'] for r in rows})[1:]
-x = numpy.array([[1.0, float(r['a']), float(r['b']), float(r['c'])] + [float(r['k'] == k) for k in kinds] for r in rows])
+numbers = lambda r: [1.0, float(r['a']), float(r['b']), float(r['c'])]
+x = numpy.array([numbers(r) + [float(r['k'] == k) for k in kinds] for r in rows])
 y = numpy.array([float(r['y']) for r in rows])
 beta, _, rank, _ = numpy.linalg.lstsq(x, y, rcond=None)
 assert rank == x.shape[1]
 left = y - x @ beta
 print(*[repr(float(b)) for b in beta])
-print(repr(float(1 - left @ left / ((y - y.mean()) @ (y - y.mean())))), repr(float(numpy.sqrt(left @ left / len(y)))))
+print(repr(float(1 - left @ left / ((y - y.mean()) @ (y - y.mean())))))
+print(repr(float(numpy.sqrt(left @ left / len(y)))))
 ";
 
 #[test]

@@ -13,7 +13,6 @@ pub(crate) mod oracle;
 mod plan;
 mod write;
 
-pub(crate) use crate::table::exact;
 pub(crate) use oracle::formula::value as formula_of_oracle;
 
 use vivat_engine::{Executable, Runner};

@@ -147,7 +147,8 @@ fn check(keys: &[String], aggregates: &[Aggregate], sheet: &Sheet) -> Result<(),
         let is_before = aggregates[..index].iter().any(|other| other.name == *name);
         if is_before || keys.contains(name) {
             return Err(format!(
-                "two columns of the output are called `{name}`: give one a name, NAME = FUNCTION(...)"
+                "two columns of the output are called `{name}`: give one a name, \
+                 NAME = FUNCTION(...)"
             ));
         }
     }

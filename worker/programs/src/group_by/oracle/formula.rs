@@ -32,14 +32,24 @@ fn sum(rest: &mut &str, column: &dyn Fn(&str) -> f64) -> f64 {
 }
 
 fn product(rest: &mut &str, column: &dyn Fn(&str) -> f64) -> f64 {
-    let mut value = atom(rest, column);
+    let mut value = power(rest, column);
     while let Some(sign) = take(rest, &['*', '/']) {
-        let other = atom(rest, column);
+        let other = power(rest, column);
         value = match sign {
             '*' => value * other,
             _ if other == 0.0 => f64::NAN,
             _ => value / other,
         };
+    }
+    value
+}
+
+fn power(rest: &mut &str, column: &dyn Fn(&str) -> f64) -> f64 {
+    let mut value = atom(rest, column);
+    while take(rest, &['^']).is_some() {
+        let other = atom(rest, column);
+        // One to the power of what is missing is missing.
+        value = if other.is_nan() { other } else { value.powf(other) };
     }
     value
 }
@@ -55,6 +65,11 @@ fn atom(rest: &mut &str, column: &dyn Fn(&str) -> f64) -> f64 {
             "a bracket is open before {rest}"
         );
         return value;
+    }
+    if take(rest, &['{']).is_some() {
+        let (name, behind) = rest.split_once('}').unwrap_or((rest, ""));
+        *rest = behind;
+        return column(name);
     }
     let text = rest.trim_start();
     let end = text.find(|it: char| !(it.is_alphanumeric() || matches!(it, '_' | '.')));
