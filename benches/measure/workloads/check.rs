@@ -12,6 +12,9 @@ pub enum Check {
     LinesWithoutFile,
     /// The same bytes in the same order.
     Bytes,
+    /// The same f64 numbers behind a header whose length is the first number, to
+    /// two decimals: sums may be added up in another order.
+    Weights,
 }
 
 impl Check {
@@ -24,6 +27,7 @@ impl Check {
         }
         match self {
             Self::Bytes => bytes,
+            Self::Weights => weights(&bytes),
             Self::Lines => sorted(&bytes, |line| line),
             Self::LinesWithoutFile => sorted(&bytes, |line| {
                 let colon = line.iter().position(|byte| *byte == b':');
@@ -31,6 +35,18 @@ impl Check {
             }),
         }
     }
+}
+
+fn weights(bytes: &[u8]) -> Vec<u8> {
+    let (header, rest) = bytes.split_first_chunk().expect("it has a header");
+    let header = usize::try_from(u64::from_le_bytes(*header)).expect("it is short");
+    let numbers = rest[header..].as_chunks().0.iter();
+    // Without the sign of zero.
+    let lines = numbers.map(|number| {
+        let hundredths = (f64::from_le_bytes(*number) * 100.0).round() + 0.0;
+        format!("{hundredths}\n")
+    });
+    lines.collect::<String>().into_bytes()
 }
 
 fn sorted(bytes: &[u8], part: fn(&[u8]) -> &[u8]) -> Vec<u8> {

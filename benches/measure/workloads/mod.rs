@@ -101,11 +101,12 @@ impl Bench {
             ..Extras::default()
         };
         let cluster = Cluster::start_with(shape, &extras);
-        let bytes = options.size * row.input.factor;
+        let asked = options.size * row.input.factor;
+        let bytes = row.input.fixed.unwrap_or(asked);
         println!(
-            "{}: {} MiB of {} in {} file(s), {} runs of each side in turn",
+            "{}: {:.1} MiB of {} in {} file(s), {} runs of each side in turn",
             row.name,
-            bytes >> 20,
+            bytes as f64 / f64::from(1 << 20),
             row.input.kind,
             row.input.files,
             options.runs
@@ -131,6 +132,9 @@ impl Bench {
                 let output = self.cluster.path(&format!("out-{}-{turn}", side.name));
                 let ran = side.run(&self.row, &self.cluster, &self.inputs, &output);
                 line.add(&ran);
+                if ran.took.is_none() {
+                    continue;
+                }
                 let wrote = self.row.check.read(&output);
                 match side.is_limit() {
                     true => limits = wrote,

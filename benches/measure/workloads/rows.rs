@@ -14,6 +14,8 @@ pub struct Input {
     pub files: u64,
     /// Times the size that was asked for.
     pub factor: u64,
+    /// Bytes in all, whatever was asked for.
+    pub fixed: Option<u64>,
 }
 
 /// A command of the system that does the same; `{in}` and `{out}` stand for files.
@@ -56,10 +58,11 @@ const WORDS: Input = Input {
     extension: "txt",
     files: 1,
     factor: 1,
+    fixed: None,
 };
 
 /// All of them.
-pub const ROWS: [Row; 6] = [
+pub const ROWS: [Row; 7] = [
     Row {
         name: "word-count",
         program: "word-count",
@@ -102,6 +105,7 @@ pub const ROWS: [Row; 6] = [
             extension: "log",
             files: 1,
             factor: 1,
+            fixed: None,
         },
         limit: limit::url_count::run,
         tools: &[Tool {
@@ -128,6 +132,7 @@ pub const ROWS: [Row; 6] = [
             extension: "csv",
             files: 1,
             factor: 1,
+            fixed: None,
         },
         limit: limit::group_by::run,
         tools: &[],
@@ -153,10 +158,28 @@ pub const ROWS: [Row; 6] = [
             extension: "bin",
             files: 1,
             factor: 2,
+            fixed: None,
         },
         limit: limit::sort::run,
         tools: &[],
         check: Check::Bytes,
         goal: 3.0,
+    },
+    Row {
+        name: "federated",
+        program: "mlp-train",
+        args: &["-p", "epochs=75", "-p", "rounds=3"],
+        input: Input {
+            kind: "letters",
+            extension: "txt",
+            files: 11,
+            factor: 1,
+            // As long as the shards of the letter recognition set.
+            fixed: Some(11 * 1_500 * 37),
+        },
+        limit: limit::federated::run,
+        tools: &[],
+        check: Check::Weights,
+        goal: 1.0,
     },
 ];

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[expect(dead_code, reason = "other tests need the rest of it")]
 mod common;
 
 use common::{Inputs, Shape};
@@ -60,7 +61,7 @@ fn centroids_have_the_bits_of_the_oracle_whatever_was_cut() {
 
 #[test]
 fn numbers_of_any_size_are_summed_without_error() {
-    let inputs = Inputs::new(&[b"1e99 1e-200\n-1e99 0.1\n1 0.2\n", b"0.1 -1e99\n3 0.3\n7 7"]);
+    let inputs = Inputs::new(&[b"1e40 1e-200\n-1e40 0.1\n1 0.2\n", b"0.1 -1e40\n3 0.3\n7 7"]);
     let parameters = [("k", "3"), ("tolerance", "0")];
     let expected = inputs.expected_of_steps("k-means", &parameters, 1);
     for split_bytes in [1 << 30, 5] {

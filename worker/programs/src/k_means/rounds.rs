@@ -75,6 +75,7 @@ impl Program for KMeans {
     type Value = Vec<u8>;
     type Mapper<'t> = Split<'t>;
     type Reducer<'t> = Move;
+    const CLOSES: bool = true;
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Split<'t>, ProgramError> {
         let centroids = decode(context.broadcast)?;

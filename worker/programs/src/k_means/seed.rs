@@ -74,6 +74,7 @@ impl Program for Choose {
     type Value = Vec<u8>;
     type Mapper<'t> = Draw<'t>;
     type Reducer<'t> = Keep;
+    const CLOSES: bool = true;
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Draw<'t>, ProgramError> {
         Ok(Draw {

@@ -130,7 +130,7 @@ impl WithSimd for Forward<'_> {
             out: (&mut scratch.hidden, hidden),
         });
         for unit in &mut scratch.hidden {
-            *unit = if *unit > 0.0 { *unit } else { 0.0 };
+            *unit = kept(*unit, *unit);
         }
         repeat(&mut scratch.classes, &net.v[..classes], rows);
         simd.vectorize(Product {
@@ -166,6 +166,14 @@ impl WithSimd for Classify<'_> {
             self.found.push((best, scores[best] * (1.0 / sum)));
         }
     }
+}
+
+/// The number where `unit` is positive, else zero: by a mask, because compilers make
+/// of a choice stores under a mask, which are slow on some processors.
+#[inline(always)]
+fn kept(number: f64, unit: f64) -> f64 {
+    let mask = u64::from(unit > 0.0).wrapping_neg();
+    f64::from_bits(number.to_bits() & mask)
 }
 
 /// So many copies of a row.
@@ -265,18 +273,31 @@ impl WithSimd for Soften<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
+        // Row by row within each step: what a row must wait for, others do not.
         let stride = self.net.classes_padded();
-        for (scores, label) in self.scores.chunks_exact_mut(stride).zip(self.labels) {
-            let label = *label as usize;
-            let top = highest(scores);
-            let own = scores[label] - top;
-            let sum = exponentials(scores, top);
+        let mut tops = [0.0; BLOCK_ROWS];
+        let mut owns = [0.0; BLOCK_ROWS];
+        let mut sums = [0.0; BLOCK_ROWS];
+        for (scores, top) in self.scores.chunks_exact(stride).zip(&mut tops) {
+            *top = highest(scores);
+        }
+        let rows = self.scores.chunks_exact_mut(stride).zip(self.labels);
+        for (((scores, label), top), (own, sum)) in
+            rows.zip(tops).zip(owns.iter_mut().zip(&mut sums))
+        {
+            *own = scores[*label as usize] - top;
+            *sum = exponentials(scores, top);
+        }
+        let rows = self.scores.chunks_exact_mut(stride).zip(self.labels);
+        for ((scores, label), (own, sum)) in rows.zip(owns.into_iter().zip(sums)) {
             self.tally.loss += libm::log(sum) - own;
             let inverse = 1.0 / sum;
-            for score in scores.iter_mut() {
-                *score *= inverse;
+            for chunk in scores.as_chunks_mut::<STRANDS>().0 {
+                for score in chunk {
+                    *score *= inverse;
+                }
             }
-            scores[label] -= 1.0;
+            scores[*label as usize] -= 1.0;
         }
     }
 }
@@ -312,7 +333,7 @@ impl WithSimd for Backward<'_> {
             out: (&mut scratch.back, hidden),
         });
         for (back, unit) in scratch.back.iter_mut().zip(&scratch.hidden) {
-            *back = if *unit > 0.0 { *back } else { 0.0 };
+            *back = kept(*back, *unit);
         }
         let (bias, weights) = self.gradient.w.split_at_mut(hidden);
         add_rows(bias, &scratch.back);
@@ -327,10 +348,16 @@ impl WithSimd for Backward<'_> {
 /// Adds rows up, one after the other.
 #[inline(always)]
 fn add_rows(sums: &mut [f64], rows: &[f64]) {
-    for row in rows.chunks_exact(sums.len()) {
-        for (sum, number) in sums.iter_mut().zip(row) {
-            *sum += number;
+    let stride = sums.len();
+    for (at, sums) in sums.as_chunks_mut::<STRANDS>().0.iter_mut().enumerate() {
+        let mut column = *sums;
+        for row in rows.chunks_exact(stride) {
+            let numbers = row[at * STRANDS..].first_chunk::<STRANDS>();
+            for (sum, number) in column.iter_mut().zip(numbers.into_iter().flatten()) {
+                *sum += number;
+            }
         }
+        *sums = column;
     }
 }
 

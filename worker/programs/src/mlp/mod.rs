@@ -18,6 +18,7 @@ mod kernel;
 mod model;
 mod net;
 mod oracle;
+mod oracle_files;
 mod predict;
 mod product;
 mod scale;

@@ -7,7 +7,8 @@
 //!
 //! What a round hands on is the same file. While the training goes on it may have
 //! more tensors: `mean` and `deviation` of the columns, `next.W` and `next.V` for
-//! standardised rows, `best.W` and `best.V` where a stop is looked for.
+//! standardised rows, `best.W` and `best.V` where a stop is looked for, `adam.means`
+//! and `adam.squares`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -155,6 +156,21 @@ impl Model {
             let tensor = (vec![numbers.len()], numbers.clone());
             self.tensors.insert(name.to_owned(), tensor);
         }
+    }
+
+    /// Puts what Adam goes on with: means, then as many squares.
+    pub(super) fn put_moments(&mut self, mut means: Vec<f64>) {
+        let squares = means.split_off(means.len() / 2);
+        for (name, numbers) in [("adam.means", means), ("adam.squares", squares)] {
+            let tensor = (vec![numbers.len()], numbers);
+            self.tensors.insert(name.to_owned(), tensor);
+        }
+    }
+
+    /// Means and squares that Adam goes on with, if they are in it.
+    pub(super) fn moments(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        let numbers = |name: &str| Some(self.tensors.get(name)?.1.clone());
+        Some((numbers("adam.means")?, numbers("adam.squares")?))
     }
 
     /// Where the columns lie, if that is in it.

@@ -205,19 +205,38 @@ pub(super) struct Course {
     pub(super) adam: bool,
 }
 
+/// What Adam has learnt of the slopes: without padding, `W` first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Moments {
+    /// Running means of slopes.
+    pub(super) means: Vec<f64>,
+    /// And of their squares.
+    pub(super) squares: Vec<f64>,
+    /// Steps that are in them.
+    pub(super) steps: u64,
+}
+
 /// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fit {
+    /// Of Adam, at the end.
+    pub(super) moments: Option<Moments>,
     /// Epochs that took steps.
     pub(super) epochs: u32,
     /// Of the weights at the end, over all rows.
     pub(super) tally: Tally,
 }
 
-/// Learns from rows. `seed` orders them where steps take some of them.
-pub(super) fn fit(net: &mut Net, rows: &Rows, course: &Course, seed: u64) -> Fit {
+/// Learns from rows. `seed` orders them where steps take some of them; `moments` are
+/// those that Adam goes on with, if any.
+pub(super) fn fit(
+    net: &mut Net,
+    rows: &Rows,
+    course: &Course,
+    (seed, moments): (u64, Option<&Moments>),
+) -> Fit {
     let mut scratch = Scratch::default();
-    let mut steps = Steps::new(net, course);
+    let mut steps = Steps::new(net, course, moments);
     let mut order: Vec<usize> = (0..rows.count()).collect();
     let mut random = Random(seed);
     let mut before: Option<f64> = None;
@@ -245,6 +264,7 @@ pub(super) fn fit(net: &mut Net, rows: &Rows, course: &Course, seed: u64) -> Fit
         epochs += 1;
     }
     Fit {
+        moments: steps.moments(net.shape),
         epochs,
         tally: kernel::judge(net, rows, &mut scratch),
     }
@@ -273,6 +293,38 @@ struct Adam {
     /// The powers of the constants at the step.
     power_1: f64,
     power_2: f64,
+    steps: u64,
+}
+
+impl Adam {
+    fn new(net: &Net, before: Option<&Moments>) -> Self {
+        let mut adam = Self {
+            means: zeros(net),
+            squares: zeros(net),
+            power_1: 1.0,
+            power_2: 1.0,
+            steps: 0,
+        };
+        if let Some(before) = before {
+            let first = (net.shape.features + 1) * net.shape.hidden;
+            let padded = |numbers: &[f64]| Gradient {
+                w: pad(&numbers[..first], net.shape.hidden),
+                v: pad(&numbers[first..], net.shape.classes),
+            };
+            adam.means = padded(&before.means);
+            adam.squares = padded(&before.squares);
+            for _ in 0..before.steps {
+                adam.pass();
+            }
+        }
+        adam
+    }
+
+    fn pass(&mut self) {
+        self.power_1 *= BETA_1;
+        self.power_2 *= BETA_2;
+        self.steps += 1;
+    }
 }
 
 fn zeros(net: &Net) -> Gradient {
@@ -283,17 +335,26 @@ fn zeros(net: &Net) -> Gradient {
 }
 
 impl Steps {
-    fn new(net: &Net, course: &Course) -> Self {
+    fn new(net: &Net, course: &Course, moments: Option<&Moments>) -> Self {
         Self {
             eta: course.eta,
             gradient: zeros(net),
-            adam: course.adam.then(|| Adam {
-                means: zeros(net),
-                squares: zeros(net),
-                power_1: 1.0,
-                power_2: 1.0,
-            }),
+            adam: course.adam.then(|| Adam::new(net, moments)),
         }
+    }
+
+    fn moments(&self, shape: Shape) -> Option<Moments> {
+        let adam = self.adam.as_ref()?;
+        let dense = |padded: &Gradient| {
+            let mut all = unpad(&padded.w, shape.hidden);
+            all.extend(unpad(&padded.v, shape.classes));
+            all
+        };
+        Some(Moments {
+            means: dense(&adam.means),
+            squares: dense(&adam.squares),
+            steps: adam.steps,
+        })
     }
 
     /// Fills the gradient; the loss.
@@ -341,8 +402,7 @@ impl Steps {
             }
             return;
         };
-        adam.power_1 *= BETA_1;
-        adam.power_2 *= BETA_2;
+        adam.pass();
         let (rest_1, rest_2) = (1.0 - adam.power_1, 1.0 - adam.power_2);
         let layers = [
             (

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::oracle_files::{Matrix, read_layers, write_tensors};
 use crate::catalogue::OracleInput;
 use crate::parameters::Parameters;
-
-type Matrix = Vec<Vec<f64>>;
 
 /// Weights of both layers, biases first.
 #[derive(Clone)]
@@ -112,6 +111,11 @@ struct Seen {
 }
 
 impl Layers {
+    fn read(path: &str) -> io::Result<Self> {
+        let (w, v) = read_layers(Path::new(path))?;
+        Ok(Self { w, v })
+    }
+
     fn see(&self, x: &[f64]) -> Seen {
         let layer = |weights: &Matrix, input: &[f64]| -> Vec<f64> {
             let mut out = weights[0].clone();
@@ -165,6 +169,16 @@ impl Layers {
             errors += u64::from(wrong);
         }
         (sum, errors)
+    }
+
+    /// Errors on rows that none was trained with; adds what is told of them.
+    fn try_on(&self, table: &Table, facts: &mut BTreeMap<&'static str, String>) -> u64 {
+        let (loss, errors) = self.judge(table);
+        let rows = real(table.x.len());
+        let share = real(usize::try_from(errors).unwrap_or(0)) / rows;
+        facts.insert("validation_error", share.to_string());
+        facts.insert("validation_loss", (loss / rows).to_string());
+        errors
     }
 
     /// Adds a row's gradient; its loss.
@@ -225,17 +239,46 @@ struct Plan {
     adam: bool,
 }
 
+impl Plan {
+    fn of(parameters: &Parameters, eta: f64) -> Self {
+        Self {
+            epochs: parameters.integer("epochs"),
+            eta,
+            min_change: parameters.number("min-change"),
+            batch: usize::try_from(parameters.integer("batch")).unwrap_or(0),
+            adam: parameters.text("optimizer") == "adam",
+        }
+    }
+}
+
 /// Moments of Adam and the powers of its constants.
+#[derive(Clone)]
 struct Moments {
     means: Vec<f64>,
     squares: Vec<f64>,
     powers: (f64, f64),
+    steps: u64,
+}
+
+impl Moments {
+    fn new(count: usize) -> Self {
+        Self {
+            means: vec![0.0; count],
+            squares: vec![0.0; count],
+            powers: (1.0, 1.0),
+            steps: 0,
+        }
+    }
+
+    fn pass(&mut self) {
+        self.powers = (self.powers.0 * 0.9, self.powers.1 * 0.999);
+        self.steps += 1;
+    }
 }
 
 fn step(layers: &mut Layers, gradient: &Layers, plan: &Plan, moments: &mut Moments) {
     let mut numbers = layers.numbers();
-    moments.powers.0 *= 0.9;
-    moments.powers.1 *= 0.999;
+    moments.pass();
     for (at, slope) in gradient.numbers().into_iter().enumerate() {
         if !plan.adam {
             numbers[at] -= plan.eta * slope;
@@ -251,13 +294,12 @@ fn step(layers: &mut Layers, gradient: &Layers, plan: &Plan, moments: &mut Momen
 }
 
 /// Epochs taken; the layers are what was learnt.
-fn learn(layers: &mut Layers, table: &Table, plan: &Plan, seed: u64) -> i64 {
-    let count = layers.numbers().len();
-    let mut moments = Moments {
-        means: vec![0.0; count],
-        squares: vec![0.0; count],
-        powers: (1.0, 1.0),
-    };
+fn learn(
+    layers: &mut Layers,
+    table: &Table,
+    plan: &Plan,
+    (seed, moments): (u64, &mut Moments),
+) -> i64 {
     let mut order: Vec<usize> = (0..table.x.len()).collect();
     let mut state = seed;
     let mut before = f64::INFINITY;
@@ -281,7 +323,7 @@ fn learn(layers: &mut Layers, table: &Table, plan: &Plan, seed: u64) -> i64 {
             if whole && (before - loss).abs() <= plan.min_change {
                 return epoch;
             }
-            step(layers, &gradient, plan, &mut moments);
+            step(layers, &gradient, plan, moments);
         }
         if !whole && (before - loss).abs() <= plan.min_change {
             return epoch + 1;
@@ -347,7 +389,7 @@ pub(super) fn train(
     let seed = u64::try_from(parameters.integer("seed")).unwrap_or(0);
     let mut layers = match parameters.text("init") {
         "" => drawn(features, whole("hidden"), whole("classes"), seed),
-        path => read_layers(Path::new(path))?,
+        path => Layers::read(path)?,
     };
     let (means, deviations) = lie(&shards);
     if is_scaled {
@@ -365,30 +407,26 @@ pub(super) fn train(
         path => Some(read(Path::new(path), None)?),
     };
     let mut best: Option<(u64, i64, Layers)> = None;
+    let mut moments = Moments::new(layers.numbers().len());
     let mut eta = parameters.number("eta");
     for round in 1.. {
-        let mut facts = train_round(&mut layers, &shards, (parameters, eta), (seed, round));
+        let asked = (parameters, eta, seed, round);
+        let mut facts = train_round(&mut layers, &mut moments, &shards, asked);
         let mut plain = layers.clone();
         if is_scaled {
             move_layers(&mut plain, (&means, &deviations), false);
         }
         let mut stops = false;
         if let Some(table) = &validation {
-            let (loss, errors) = plain.judge(table);
-            let rows = real(table.x.len());
-            let errors_share = real(usize::try_from(errors).unwrap_or(0)) / rows;
-            facts.insert("validation_error", errors_share.to_string());
-            facts.insert("validation_loss", (loss / rows).to_string());
+            let errors = plain.try_on(table, &mut facts);
             let patience = parameters.integer("patience");
-            if patience > 0 {
-                if best.as_ref().is_none_or(|(least, _, _)| errors < *least) {
-                    best = Some((errors, round, plain.clone()));
-                }
-                if let Some((errors, of, _)) = &best {
-                    facts.insert("best_errors", errors.to_string());
-                    facts.insert("best_round", of.to_string());
-                    stops = round - of >= patience;
-                }
+            if patience > 0 && best.as_ref().is_none_or(|(least, _, _)| errors < *least) {
+                best = Some((errors, round, plain.clone()));
+            }
+            if let Some((errors, of, _)) = &best {
+                facts.insert("best_errors", errors.to_string());
+                facts.insert("best_round", of.to_string());
+                stops = round - of >= patience;
             }
         }
         if stops || round >= parameters.integer("rounds") {
@@ -405,19 +443,15 @@ pub(super) fn train(
 /// One round; what is told of it.
 fn train_round(
     layers: &mut Layers,
+    moments: &mut Moments,
     shards: &[Table],
-    (parameters, eta): (&Parameters, f64),
-    (seed, round): (u64, i64),
+    (parameters, eta, seed, round): (&Parameters, f64, u64, i64),
 ) -> BTreeMap<&'static str, String> {
-    let plan = Plan {
-        epochs: parameters.integer("epochs"),
-        eta,
-        min_change: parameters.number("min-change"),
-        batch: usize::try_from(parameters.integer("batch")).unwrap_or(0),
-        adam: parameters.text("optimizer") == "adam",
-    };
+    let plan = Plan::of(parameters, eta);
     let before = layers.numbers();
     let mut sums = vec![0.0; before.len()];
+    let mut mean = Moments::new(before.len());
+    mean.steps = u64::MAX;
     let (mut rows, mut shard_count, mut epochs) = (0, 0, 0);
     let (mut loss, mut errors) = (0.0, 0);
     for (number, table) in shards
@@ -429,7 +463,17 @@ fn train_round(
         state = draw(&mut state) ^ u64::try_from(round - 1).unwrap_or(0);
         state = draw(&mut state) ^ number as u64;
         let mut learnt = layers.clone();
-        epochs += learn(&mut learnt, table, &plan, draw(&mut state));
+        let mut own = moments.clone();
+        epochs += learn(&mut learnt, table, &plan, (draw(&mut state), &mut own));
+        for (sums, numbers) in [
+            (&mut mean.means, &own.means),
+            (&mut mean.squares, &own.squares),
+        ] {
+            for (sum, number) in sums.iter_mut().zip(numbers) {
+                *sum += real(table.x.len()) * number;
+            }
+        }
+        mean.steps = mean.steps.min(own.steps);
         let (of_shard, wrong) = learnt.judge(table);
         loss += of_shard;
         errors += wrong;
@@ -445,6 +489,12 @@ fn train_round(
         .map(|(before, sum)| before + sum / real(rows));
     let moved: Vec<f64> = moved.collect();
     layers.set(&moved);
+    *moments = Moments::new(before.len());
+    for _ in 0..mean.steps {
+        moments.pass();
+    }
+    moments.means = mean.means.iter().map(|sum| sum / real(rows)).collect();
+    moments.squares = mean.squares.iter().map(|sum| sum / real(rows)).collect();
     let errors = real(usize::try_from(errors).unwrap_or(0));
     BTreeMap::from([
         ("again", true.to_string()),
@@ -481,7 +531,7 @@ pub(super) fn predict(
     _: u32,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let layers = read_layers(Path::new(parameters.text("model")))?;
+    let layers = Layers::read(parameters.text("model"))?;
     for input in inputs {
         for x in read(&input.path, Some(layers.w.len() - 1))?.x {
             let seen = layers.see(&x);
@@ -490,67 +540,4 @@ pub(super) fn predict(
         }
     }
     Ok(())
-}
-
-/// A file of tensors, put together by hand: a header's length, the header as JSON
-/// padded with blanks, the numbers.
-fn write_tensors(
-    facts: &BTreeMap<&'static str, String>,
-    tensors: &[(&str, Matrix)],
-    is_flat: bool,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let facts = serde_json::to_string(facts)?;
-    let facts = serde_json::to_string(&facts)?;
-    let mut header = format!("{{\"__metadata__\":{{\"vivat\":{facts}}}");
-    let mut at = 0;
-    for (name, rows) in tensors {
-        let (height, width) = (rows.len(), rows[0].len());
-        let shape = if is_flat {
-            format!("{width}")
-        } else {
-            format!("{height},{width}")
-        };
-        let end = at + 8 * height * width;
-        header += &format!(
-            ",\"{name}\":{{\"dtype\":\"F64\",\"shape\":[{shape}],\"data_offsets\":[{at},{end}]}}"
-        );
-        at = end;
-    }
-    header += "}";
-    while header.len() % 8 != 0 {
-        header.push(' ');
-    }
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    for number in tensors.iter().flat_map(|(_, rows)| rows).flatten() {
-        out.write_all(&number.to_le_bytes())?;
-    }
-    Ok(())
-}
-
-/// `W` and `V` of such a file.
-fn read_layers(path: &Path) -> io::Result<Layers> {
-    let bytes = std::fs::read(path)?;
-    let broken = || io::Error::other(format!("{} is no model", path.display()));
-    let length = bytes.first_chunk::<8>().ok_or_else(broken)?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(io::Error::other)?;
-    let header = bytes.get(8..8 + length).ok_or_else(broken)?;
-    let header: serde_json::Value = serde_json::from_slice(header)?;
-    let matrix = |name: &str| -> Option<Matrix> {
-        let place =
-            |field: &str, index: usize| usize::try_from(header[name][field][index].as_u64()?).ok();
-        let (start, end) = (place("data_offsets", 0)?, place("data_offsets", 1)?);
-        let data = bytes.get(8 + length..)?.get(start..end)?;
-        let numbers: Vec<f64> = data
-            .chunks_exact(8)
-            .filter_map(|bytes| Some(f64::from_le_bytes(bytes.try_into().ok()?)))
-            .collect();
-        let rows = numbers.chunks(place("shape", 1)?);
-        Some(rows.map(<[f64]>::to_vec).collect())
-    };
-    Ok(Layers {
-        w: matrix("W").ok_or_else(broken)?,
-        v: matrix("V").ok_or_else(broken)?,
-    })
 }

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 
 /// Rows and vectors of an element block that stays in registers.
 const TILE_ROWS: usize = 4;
-const TILE_VECTORS: usize = 3;
+const TILE_VECTORS: usize = 2;
 
 /// `out[i][j] += a[i][k] * b[k][j]`; slices with their rows' lengths. The rows of
 /// `b` are as long as those of `out`; `a` may have more columns than `b` has rows.
@@ -29,10 +29,10 @@ impl WithSimd for Product<'_> {
         for (tile, out) in out.chunks_mut(TILE_ROWS * stride).enumerate() {
             let a = (&a.0[tile * TILE_ROWS * a.1..], a.1);
             match out.len() / stride {
-                TILE_ROWS => strip(simd, || along::<TILE_ROWS>(a, by), by, out),
-                3 => strip(simd, || along::<3>(a, by), by, out),
-                2 => strip(simd, || along::<2>(a, by), by, out),
-                _ => strip(simd, || along::<1>(a, by), by, out),
+                TILE_ROWS => strip(simd, along::<TILE_ROWS>(a, by), by, out),
+                3 => strip(simd, along::<3>(a, by), by, out),
+                2 => strip(simd, along::<2>(a, by), by, out),
+                _ => strip(simd, along::<1>(a, by), by, out),
             }
         }
     }
@@ -56,10 +56,10 @@ impl WithSimd for TurnedProduct<'_> {
         for (tile, out) in out.chunks_mut(TILE_ROWS * stride).enumerate() {
             let first = tile * TILE_ROWS;
             match out.len() / stride {
-                TILE_ROWS => strip(simd, || down::<TILE_ROWS>(a, first), by, out),
-                3 => strip(simd, || down::<3>(a, first), by, out),
-                2 => strip(simd, || down::<2>(a, first), by, out),
-                _ => strip(simd, || down::<1>(a, first), by, out),
+                TILE_ROWS => strip(simd, down::<TILE_ROWS>(a, first), by, out),
+                3 => strip(simd, down::<3>(a, first), by, out),
+                2 => strip(simd, down::<2>(a, first), by, out),
+                _ => strip(simd, down::<1>(a, first), by, out),
             }
         }
     }
@@ -70,7 +70,7 @@ impl WithSimd for TurnedProduct<'_> {
 fn along<'t, const R: usize>(
     (a, length): (&'t [f64], usize),
     (b, stride): (&[f64], usize),
-) -> impl Iterator<Item = [f64; R]> + 't {
+) -> impl Iterator<Item = [f64; R]> + Clone + 't {
     let depth = b.len() / stride;
     let rows: [&[f64]; R] = from_fn(|row| &a[row * length..][..depth]);
     (0..depth).map(move |column| rows.map(|row| row[column]))
@@ -81,31 +81,31 @@ fn along<'t, const R: usize>(
 fn down<'t, const R: usize>(
     (a, length): (&'t [f64], usize),
     first: usize,
-) -> impl Iterator<Item = [f64; R]> + 't {
+) -> impl Iterator<Item = [f64; R]> + Clone + 't {
     a.chunks_exact(length)
         .map_while(move |row| row[first..].first_chunk::<R>().copied())
 }
 
 /// Some rows of a product, tile by tile.
 #[inline(always)]
-fn strip<S: Simd, const R: usize, I: Iterator<Item = [f64; R]>>(
+fn strip<S: Simd, const R: usize>(
     simd: S,
-    factors: impl Fn() -> I,
+    factors: impl Iterator<Item = [f64; R]> + Clone,
     (b, stride): (&[f64], usize),
     out: &mut [f64],
 ) {
     let lanes = S::F64_LANES;
     let mut at = 0;
     while at + TILE_VECTORS * lanes <= stride {
-        tile::<S, R, TILE_VECTORS>(simd, factors(), (b, stride, at), out);
+        tile::<S, R, TILE_VECTORS>(simd, factors.clone(), (b, stride, at), out);
         at += TILE_VECTORS * lanes;
     }
     while at + 2 * lanes <= stride {
-        tile::<S, R, 2>(simd, factors(), (b, stride, at), out);
+        tile::<S, R, 2>(simd, factors.clone(), (b, stride, at), out);
         at += 2 * lanes;
     }
     while at + lanes <= stride {
-        tile::<S, R, 1>(simd, factors(), (b, stride, at), out);
+        tile::<S, R, 1>(simd, factors.clone(), (b, stride, at), out);
         at += lanes;
     }
 }

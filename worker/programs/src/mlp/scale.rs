@@ -59,6 +59,7 @@ impl Program for Look {
     type Value = Vec<u8>;
     type Mapper<'t> = Split<'t>;
     type Reducer<'t> = Whole;
+    const CLOSES: bool = true;
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Split<'t>, ProgramError> {
         Ok(Split {

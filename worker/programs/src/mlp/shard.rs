@@ -179,4 +179,8 @@ pub(super) struct Trained {
     pub(super) errors: u64,
     /// How far the weights went, `W` first.
     pub(super) deltas: Vec<f64>,
+    /// Adam's means, then its squares; none of plain steps.
+    pub(super) moments: Vec<f64>,
+    /// Steps that are in them: of several shards the fewest.
+    pub(super) steps: u64,
 }

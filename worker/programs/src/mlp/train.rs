@@ -10,7 +10,7 @@ use vivat_mapreduce::{
 
 use super::kernel::{self, Scratch};
 use super::model::Model;
-use super::net::{Net, Rows, Scale, Weights, fit, real, seed_of};
+use super::net::{Moments, Net, Rows, Scale, Weights, fit, real, seed_of};
 use super::settings::{self, Settings};
 use super::shard::{Row, RowReader, Told, Trained, read_file};
 use crate::catalogue::{Built, built};
@@ -34,6 +34,7 @@ impl Program for Train {
     type Value = Vec<u8>;
     type Mapper<'t> = Shard<'t>;
     type Reducer<'t> = Mean<'t>;
+    const CLOSES: bool = true;
 
     fn mapper<'t>(&'t self, context: &'t MapContext<'t>) -> Result<Shard<'t>, ProgramError> {
         let is_whole = context.split_offset == 0 && context.split_bytes >= context.file_bytes;
@@ -182,6 +183,17 @@ impl<'t> Base<'t> {
         })
     }
 
+    /// What Adam goes on with, for so many weights.
+    fn moments(&self, weights: usize) -> Option<Moments> {
+        let (means, squares) = self.before.moments()?;
+        let fits = means.len() == weights && squares.len() == weights;
+        (self.round > 0 && fits).then(|| Moments {
+            means,
+            squares,
+            steps: self.before.number("adam_steps").unwrap_or(0),
+        })
+    }
+
     /// One shard's part in the round; `shard` is its file's place.
     fn train(&self, mut rows: Rows, shard: u64, name: &str) -> Result<Trained, ProgramError> {
         let weights = self.weights(rows.features)?;
@@ -194,7 +206,8 @@ impl<'t> Base<'t> {
         let mut net = Net::of(&weights);
         let course = self.settings.course(self.round);
         let seed = seed_of(self.settings.seed, self.round, shard);
-        let fit = fit(&mut net, &rows, &course, seed);
+        let moments = self.moments(weights.all().count());
+        let fit = fit(&mut net, &rows, &course, (seed, moments.as_ref()));
         let learnt = net.weights();
         if !fit.tally.loss.is_finite() || !learnt.are_finite() {
             return Err(ProgramError::new(format!(
@@ -211,6 +224,10 @@ impl<'t> Base<'t> {
             loss: fit.tally.loss,
             errors: fit.tally.errors,
             deltas: apart.map(|(after, before)| after - before).collect(),
+            steps: fit.moments.as_ref().map_or(0, |moments| moments.steps),
+            moments: fit.moments.map_or_else(Vec::new, |moments| {
+                [moments.means, moments.squares].concat()
+            }),
         })
     }
 }
@@ -335,6 +352,8 @@ impl Mean<'_> {
         if sum.rows == 0 {
             sum.features = trained.features;
             sum.deltas = vec![0.0; trained.deltas.len()];
+            sum.moments = vec![0.0; trained.moments.len()];
+            sum.steps = trained.steps;
         }
         if sum.features != trained.features || sum.deltas.len() != trained.deltas.len() {
             return Err(differs(
@@ -348,6 +367,10 @@ impl Mean<'_> {
         for (sum, delta) in sum.deltas.iter_mut().zip(&trained.deltas) {
             *sum += weight * delta;
         }
+        for (sum, moment) in sum.moments.iter_mut().zip(&trained.moments) {
+            *sum += weight * moment;
+        }
+        sum.steps = sum.steps.min(trained.steps);
         sum.rows += trained.rows;
         sum.epochs += trained.epochs;
         sum.loss += trained.loss;
@@ -385,6 +408,11 @@ impl Mean<'_> {
             if let Some(scale) = &base.scale {
                 model.put_scale(scale);
                 model.put("next.", &weights);
+            }
+            if !sum.moments.is_empty() {
+                let mean = sum.moments.iter().map(|moment| moment / rows);
+                model.put_moments(mean.collect());
+                model.note("adam_steps", sum.steps);
             }
         } else {
             model.take_best(&plain);
