@@ -86,7 +86,7 @@ fn exponential(x: f64) -> f64 {
     if x <= -708.0 {
         return 0.0;
     }
-    let shifted = x.mul_add(1.442_695_040_888_963_4, 6_755_399_441_055_744.0);
+    let shifted = x.mul_add(std::f64::consts::LOG2_E, 6_755_399_441_055_744.0);
     let power = shifted - 6_755_399_441_055_744.0;
     let rest = power.mul_add(-6.931_471_803_691_238e-1, x);
     let rest = power.mul_add(-1.908_214_929_270_587_7e-10, rest);
