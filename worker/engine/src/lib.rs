@@ -28,6 +28,7 @@ pub use close::{ClosePart, CloseReport, CloseTask, OpenPart};
 pub use error::{EngineError, InputProblem, StorageUse};
 pub use input::{
     CSV_HEADER_BYTES_MAX, Compression, InputError, InputOpener, InputReader, LocalFiles, csv_cuts,
+    csv_cuts_behind, csv_header_line, csv_line_of,
 };
 pub use runner::Runner;
 pub use segment::{

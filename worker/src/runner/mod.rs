@@ -14,6 +14,7 @@ mod panics;
 mod programs;
 mod rounds;
 mod side;
+mod tables;
 mod times;
 mod work;
 

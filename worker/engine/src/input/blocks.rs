@@ -21,8 +21,9 @@ const CSV_BLOCK_BYTES: usize = 64 * 1024;
 /// A record of CSV. One quote too many makes a record of all that follows, which
 /// need not fill the memory before it is found out.
 const CSV_RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Bytes of one read, and of the buffer while lines are shorter.
-const READ_BYTES: usize = 1024 * 1024;
+/// Bytes of one read, and of the buffer while lines are shorter: little enough to be in
+/// a near cache still when it is taken apart, beside what the program has there.
+const READ_BYTES: usize = 256 * 1024;
 /// Bytes read behind a split's end to find the end of its last line.
 const OVERSHOOT_BYTES: u64 = 16 * 1024;
 
@@ -329,7 +330,9 @@ impl Blocks<'_, '_> {
             let needed = usize::try_from(needed).unwrap_or(usize::MAX);
             self.buffer.resize(needed.min(READ_BYTES), 0);
         } else if left * 2 > self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
+            // Beyond the bound there is room for the byte that passes it, no more.
+            let bytes = (self.buffer.len() * 2).min(bytes_max + 1);
+            self.buffer.resize(bytes, 0);
         }
         Ok(())
     }

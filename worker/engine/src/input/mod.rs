@@ -16,8 +16,8 @@ use vivat_shared::attempt::InputFile;
 
 use crate::error::{EngineError, InputProblem};
 
-pub use csv::{CSV_HEADER_BYTES_MAX, csv_cuts};
-pub(crate) use csv::{csv_header, csv_line_of};
+pub(crate) use csv::csv_header;
+pub use csv::{CSV_HEADER_BYTES_MAX, csv_cuts, csv_cuts_behind, csv_header_line, csv_line_of};
 pub use decode::Compression;
 pub use file::LocalFiles;
 pub use reader::{InputError, InputOpener, InputReader};
