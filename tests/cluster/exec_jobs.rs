@@ -10,7 +10,9 @@ use crate::harness::{Cluster, JobView, Shape, command, describe, output_bytes, p
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const COUNT: &str = r#"mapper=["awk", "{ for (i = 1; i <= NF; i++) print $i \"\\t1\" }"]"#;
-const SUM: &str = r#"["awk", "-F\\t", "$1 != w { if (NR > 1) print w \"\\t\" n; w = $1; n = 0 } { n += $2 } END { if (NR) print w \"\\t\" n }"]"#;
+/// Sums the values of each key.
+const SUM: &str = r#"["awk", "-F\\t",
+    "NR > 1 && $1 \"\" != w { print w FS n; n = 0 }{ w = $1; n += $2 }END{if (NR) print w FS n}"]"#;
 
 fn stdout(output: Output) -> Vec<u8> {
     assert!(output.status.success(), "{}", describe(&output));
@@ -92,7 +94,9 @@ fn submit(cluster: &Cluster, mapper: &str, output: &str) -> String {
 fn leader_killed_while_commands_run_changes_no_byte_and_loses_no_log() {
     let mut cluster = Cluster::start(Shape::default());
     cluster.write_words("words.txt", 2 * 1024 * 1024, 7);
-    let mapper = r#"mapper=["sh", "-c", "echo said by $mapreduce_task_id >&2; exec awk '{ for (i = 1; i <= NF; i++) print $i \"\\t1\" }'"]"#;
+    let mapper = r#"mapper=["sh", "-c", "echo said by $mapreduce_task_id >&2;
+        exec awk '{ for (i = 1; i <= NF; i++) print $i \"\\t1\" }'"]"#;
+    let mapper = &mapper.replace('\n', " ");
     let id = submit(&cluster, mapper, "out");
     cluster.await_job(&id, "some maps done, some not", JobView::is_amid_maps);
     let kill = cluster.kill_leader();

@@ -64,7 +64,9 @@ fn words() -> Inputs {
 }
 
 const COUNT: &str = r#"["awk", "{ for (i = 1; i <= NF; i++) print $i \"\\t1\" }"]"#;
-const SUM: &str = r#"["awk", "-F\\t", "{ if (NR > 1 && $1 != key) { print key \"\\t\" sum; sum = 0 } key = $1; sum += $2 } END { if (NR) print key \"\\t\" sum }"]"#;
+/// Sums the values of each key.
+const SUM: &str = r#"["awk", "-F\\t",
+    "NR > 1 && $1 \"\" != w { print w FS n; n = 0 }{ w = $1; n += $2 }END{if (NR) print w FS n}"]"#;
 
 #[test]
 fn words_are_counted_as_the_oracle_counts_them_with_and_without_a_combiner() {

@@ -96,7 +96,8 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
         FORMAT,
     ],
     formats: &[Format::Text, Format::Csv, Format::WholeFile, Format::Fixed],
-    example: r#"vivat run exec data/input/*.txt -p "mapper=tr -cs '[:alpha:]' '\n'" -p "reducer=uniq -c""#,
+    example: "vivat run exec data/input/*.txt -p \"mapper=tr -cs '[:alpha:]' '\\n'\" \
+        -p \"reducer=uniq -c\"",
     build,
     oracle: oracle::oracle,
 };
