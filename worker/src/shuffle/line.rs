@@ -55,6 +55,11 @@ impl Lines {
     /// Gives the order to the line to its holder. When there is none, one is made
     /// and returned: whoever called lets it run.
     pub(super) fn order(self: &Arc<Self>, order: Order, address: &str) -> Option<Line> {
+        if address.is_empty() {
+            // Nobody has told it yet; a line would keep what it was made with.
+            order.fail(Failure::Unreachable);
+            return None;
+        }
         // Nothing panics under this lock.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let holder = order.holder;
