@@ -91,7 +91,7 @@ fn texts_that_nobody_ordered_are_numbered_as_sorted_and_the_book_is_a_part() {
 
 #[test]
 fn code_books_and_headers_are_those_of_the_oracle_for_every_split_and_budget() {
-    let inputs = table(&mixed(300));
+    let inputs = table(&mixed(120));
     let parameters = [
         ("key", "size"),
         ("ordinal", "size = S|M|L|XL; kind\nof"),
@@ -217,7 +217,7 @@ const FIT: [(&str, &str); 4] = [
 
 #[test]
 fn regressions_are_those_of_exact_arithmetic_for_every_split_and_budget() {
-    let inputs = table(&mixed(400));
+    let inputs = table(&mixed(130));
     for more in [
         &[][..],
         &[("ridge", "0.7")],
