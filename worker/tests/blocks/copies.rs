@@ -57,7 +57,7 @@ async fn damaged_or_missing_original_gives_no_copy_and_its_type() {
         matches!(detail_of(&status), Some(Kind::BlockGone(_))),
         "{status:?}"
     );
-    let told = |state: &crate::leader::State| !state.lost.is_empty();
+    let told = |state: &crate::leader::State| !state.lost_blocks.is_empty();
     rig.leader
         .until("the lost original is reported", told)
         .await;

@@ -57,7 +57,7 @@ async fn copy_that_turns_out_damaged_in_the_middle_is_gone_on_with_elsewhere() {
     assert!(read == content);
     assert!(local_bytes > 0 && local_bytes <= LARGE as u64 / 4);
     assert_eq!(local_bytes + remote_bytes, LARGE as u64);
-    let both = |state: &crate::leader::State| state.lost.len() >= 2;
+    let both = |state: &crate::leader::State| state.lost_blocks.len() >= 2;
     rig.leader
         .until("both lost copies are reported", both)
         .await;
@@ -167,9 +167,8 @@ async fn thread_waits_for_a_block_until_it_is_told_to_stop() {
         let mut input = blocks.read(&silent, 0..1_000_000).unwrap();
         (first, blocks.wait(input.next(), &stopped).is_none())
     });
-    let asked = || proxy.carried() == 0 && !thread.is_finished();
-    assert!(asked());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.until_asked().await;
+    assert!(proxy.carried() == 0 && !thread.is_finished());
     stop.cancel();
     let (first, was_stopped) = within(thread).await.unwrap();
     assert!(was_stopped && first.is_some_and(|piece| content.starts_with(&piece)));

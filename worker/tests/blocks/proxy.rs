@@ -8,6 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::rig::within;
+
 /// How the link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
@@ -23,6 +25,7 @@ pub struct Proxy {
     pub address: String,
     condition: watch::Sender<Condition>,
     carried: Arc<AtomicU64>,
+    connections: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -38,8 +41,11 @@ impl Proxy {
             bytes_max,
         };
         let origin = origin.to_owned();
+        let connections = watch::Sender::new(0);
+        let counted = connections.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
+                counted.send_modify(|count| *count += 1);
                 if *link.condition.borrow() == Condition::Cut {
                     continue;
                 }
@@ -54,7 +60,15 @@ impl Proxy {
             address,
             condition,
             carried,
+            connections,
         }
+    }
+
+    /// Waits until somebody connected.
+    pub async fn until_asked(&self) {
+        let mut connections = self.connections.subscribe();
+        let asked = connections.wait_for(|count| *count > 0);
+        within(asked).await.unwrap();
     }
 
     pub fn cut(&self) {

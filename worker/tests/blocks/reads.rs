@@ -35,7 +35,7 @@ async fn damaged_copy_is_never_served_and_the_leader_is_told() {
             "{what}"
         );
         let told = |state: &crate::leader::State| {
-            let mut lost = state.lost.iter();
+            let mut lost = state.lost_blocks.iter();
             lost.any(|(_, blocks)| blocks.contains(&id(1)))
         };
         rig.leader.until("the lost copy is reported", told).await;
@@ -147,7 +147,11 @@ async fn verification_tells_right_copies_from_damaged_and_missing_ones() {
     assert_eq!(blocks[1].summary, Some(summary(id(2), &content).into()));
     assert!(blocks[2].summary.is_none() && blocks[2].problem.contains("not on this worker"));
     let both = |state: &crate::leader::State| {
-        let lost: Vec<_> = state.lost.iter().flat_map(|(_, blocks)| blocks).collect();
+        let lost: Vec<_> = state
+            .lost_blocks
+            .iter()
+            .flat_map(|(_, blocks)| blocks)
+            .collect();
         lost.contains(&&id(1)) && lost.contains(&&id(3))
     };
     rig.leader.until("both are reported", both).await;

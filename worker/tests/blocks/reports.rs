@@ -34,7 +34,7 @@ fn of_dataset(dataset: u64) -> BlockId {
 /// Starts a second worker on a directory that was filled.
 async fn start(rig: &mut Rig, set: impl Fn(&mut WorkerConfig)) {
     let number = rig.workers.len() + 1;
-    let mut config = WorkerConfig::new(rig.dir(number), vec![rig.leader.address.clone()]);
+    let mut config = WorkerConfig::new(rig.dir(number), vec![rig.leader.address()]);
     config.scrub_bytes_per_second = 0;
     set(&mut config);
     let worker = Worker::start(config).unwrap();
@@ -161,9 +161,10 @@ async fn lost_copy_is_reported_until_a_leader_has_answered_and_in_the_next_epoch
         state.lost_answers_to_lose = 0;
         state.stale_up_to = 1;
     });
-    let told = |state: &State| state.lost.contains(&(2, BTreeSet::from([id(1)])));
+    let told = |state: &State| state.lost_blocks.contains(&(2, BTreeSet::from([id(1)])));
     rig.leader.until("the copy is reported", told).await;
-    rig.leader.look(|state| assert_eq!(state.lost.len(), 1));
+    rig.leader
+        .look(|state| assert_eq!(state.lost_blocks.len(), 1));
 }
 
 #[tokio::test]
@@ -173,7 +174,7 @@ async fn copy_that_goes_bad_is_found_though_nobody_reads_it() {
         .await
         .unwrap();
     flip(&rig.block_files(1)[0], 500_000);
-    let told = |state: &State| !state.lost.is_empty();
+    let told = |state: &State| !state.lost_blocks.is_empty();
     rig.leader.until("the copy is reported", told).await;
     assert!(rig.worker(1).blocks().store().list(None, 1).is_empty());
 }
@@ -190,7 +191,12 @@ async fn copy_that_is_damaged_at_the_start_is_reported_after_the_registration() 
         .set_len(10)
         .unwrap();
     start(&mut rig, |_| {}).await;
-    let told = |state: &State| state.lost.first().is_some_and(|(_, lost)| lost.len() == 1);
+    let told = |state: &State| {
+        state
+            .lost_blocks
+            .first()
+            .is_some_and(|(_, lost)| lost.len() == 1)
+    };
     rig.leader.until("the copy is reported", told).await;
 }
 
@@ -213,7 +219,7 @@ async fn store_that_cannot_be_opened_is_named() {
     let rig = Rig::start(0).await;
     std::fs::create_dir_all(rig.dir(1)).unwrap();
     std::fs::write(rig.dir(1).join("store"), "a file").unwrap();
-    let config = WorkerConfig::new(rig.dir(1), vec![rig.leader.address.clone()]);
+    let config = WorkerConfig::new(rig.dir(1), vec![rig.leader.address()]);
     let error = Worker::start(config).unwrap_err();
     assert!(matches!(error, StartError::Blocks { .. }), "{error}");
     assert!(error.to_string().contains("store"), "{error}");

@@ -16,12 +16,13 @@ use vivat_shared::dataset::{BlockSummary, Holder, LocatedBlock};
 use vivat_shared::ids::{BlockId, DatasetId, WorkerId};
 use vivat_worker::{Worker, WorkerConfig, WorkerHandle};
 
-use crate::leader::Leader;
+pub use crate::leader::DEADLINE;
+use crate::leader::FakeLeader;
 
-/// Longer than anything here takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
 /// The leader's.
 pub const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
+/// Its lower half.
+const CLUSTER_LOW: u64 = 0x0123_4567_89ab_cdef;
 /// Bytes of one message.
 pub const PIECE_BYTES: usize = 256 * 1024;
 /// More than all windows and buffers on the way hold.
@@ -29,7 +30,7 @@ pub const LARGE: usize = 24 * 1024 * 1024;
 
 /// Some workers and their leader.
 pub struct Rig {
-    pub leader: Leader,
+    pub leader: FakeLeader,
     pub workers: Vec<WorkerHandle>,
     pub temp: TempDir,
 }
@@ -41,13 +42,15 @@ impl Rig {
 
     /// Workers 1, 2, ..., each with settings of its own.
     pub async fn with(count: usize, set: impl Fn(usize, &mut WorkerConfig)) -> Self {
+        let leader = FakeLeader::start().await;
+        leader.change(|state| state.cluster = CLUSTER_LOW);
         let mut rig = Self {
-            leader: Leader::start().await,
+            leader,
             workers: Vec::new(),
             temp: tempfile::tempdir().unwrap(),
         };
         for number in 1..=count {
-            let mut config = WorkerConfig::new(rig.dir(number), vec![rig.leader.address.clone()]);
+            let mut config = WorkerConfig::new(rig.dir(number), vec![rig.leader.address()]);
             config.scrub_bytes_per_second = 0;
             set(number, &mut config);
             let worker = Worker::start(config).unwrap();

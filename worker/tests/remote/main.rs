@@ -14,7 +14,7 @@
 #[expect(dead_code, reason = "made for another test")]
 #[path = "../worker/common.rs"]
 mod common;
-#[path = "../worker/leader.rs"]
+#[path = "../worker/leader/mod.rs"]
 mod leader;
 
 mod bench;

@@ -281,7 +281,7 @@ fn what_a_job_without_a_commit_wrote_is_deleted_when_it_has_ended() {
             store.put("out/notes.txt", "x").await;
             assert_eq!(store.keys("out").await.len(), 4);
             bench.leader.change(|state| state.ended_jobs.insert(1));
-            let deadline = std::time::Instant::now() + crate::common::DEADLINE;
+            let deadline = std::time::Instant::now() + crate::leader::DEADLINE;
             while store.keys("out").await.len() > 2 {
                 assert!(std::time::Instant::now() < deadline, "never deleted");
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;

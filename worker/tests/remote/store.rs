@@ -1,16 +1,13 @@
-//! moto: installed once below `target/`, started for each test.
+//! An object store for each test, behind a proxy that breaks connections.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ObjectStore, ObjectStoreExt};
+use vivat_testkit::moto::{Moto, create_bucket, free_port};
 
 use crate::proxy::{self, Faults};
 
@@ -32,7 +29,7 @@ pub fn with_store<F: Future<Output = ()>>(name: &str, body: impl FnOnce(Store) -
     let port = |name| std::env::var(name).ok()?.parse::<u16>().ok();
     if let (Some(store), Some(proxy)) = (port(STORE_PORT), port(PROXY_PORT)) {
         let faults = proxy::start(proxy, store);
-        create_bucket(store);
+        create_bucket(store, BUCKET);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -45,29 +42,15 @@ pub fn with_store<F: Future<Output = ()>>(name: &str, body: impl FnOnce(Store) -
         let client = builder.with_endpoint(endpoint).build().unwrap();
         return runtime.block_on(body(Store { client, faults }));
     }
-    let Some(server) = installed() else {
-        eprintln!("SKIPPED: {name}: no moto server (python3 and PyPI are needed)");
+    let Some(moto) = Moto::start() else {
         return;
     };
-    let (store, proxy) = (free_port(), free_port());
-    let mut moto = Ended(
-        Command::new(server)
-            .args(["-H", "127.0.0.1", "-p", &store.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    await_port(store, &mut moto.0);
+    let proxy = free_port();
     let status = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture"])
-        .env(STORE_PORT, store.to_string())
+        .env(STORE_PORT, moto.port().to_string())
         .env(PROXY_PORT, proxy.to_string())
-        .env("AWS_ENDPOINT", format!("http://127.0.0.1:{proxy}"))
-        .env("AWS_ALLOW_HTTP", "true")
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "ada")
-        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .envs(Moto::environment(proxy, SECRET))
         .status()
         .unwrap();
     assert!(
@@ -95,63 +78,4 @@ impl Store {
         keys.sort();
         keys
     }
-}
-
-/// Ends the process with the test, however that ends.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
-}
-
-fn installed() -> Option<PathBuf> {
-    let exe = std::env::current_exe().unwrap();
-    let target = exe.ancestors().find(|path| path.ends_with("target"))?;
-    let venv = target.join("moto");
-    let server = venv.join("bin/moto_server");
-    // Several tests may want it at once.
-    let lock = std::fs::File::create(target.join("moto.lock")).unwrap();
-    lock.lock().unwrap();
-    if !server.exists() && !install(&venv) {
-        return None;
-    }
-    server.exists().then_some(server)
-}
-
-fn install(venv: &Path) -> bool {
-    let run = |command: &mut Command| {
-        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(venv))
-        && run(Command::new(venv.join("bin/pip")).args(["install", "-q", "moto[server]==5.2.5"]))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn await_port(port: u16, process: &mut Child) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(process.try_wait().unwrap().is_none(), "moto ended");
-        assert!(Instant::now() < deadline, "moto does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn create_bucket(port: u16) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request = format!(
-        "PUT /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\
-         Connection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

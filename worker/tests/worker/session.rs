@@ -246,7 +246,8 @@ async fn attempts_named_by_a_dead_process_are_reported_as_crashed_once() {
         if let Some(named) = named.first() {
             assert_eq!((named.job, named.index, named.number), (3, 7, 2));
         }
-        leader.until("at work", |state| state.heartbeats > 0).await;
+        let beats = |state: &State| !state.heartbeats.is_empty();
+        leader.until("at work", beats).await;
         let mut registered = worker.registered();
         registered.wait_for(Option::is_some).await.unwrap();
         worker.shutdown().await;

@@ -1,5 +1,7 @@
 //! The fake leader: grants what a test puts in, records what workers say.
 
+mod data;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,14 +15,16 @@ use vivat_proto::convert::attempt::{assignments_to_wire, chunk_from_wire};
 use vivat_proto::convert::outcome::{report_from_wire, sizes_from_wire};
 use vivat_proto::error::status;
 use vivat_proto::v1;
+use vivat_proto::v1::data_service_server::DataServiceServer;
 use vivat_proto::v1::error_detail::Kind;
 use vivat_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
 use vivat_shared::attempt::{Assignment, Outcome, PlanChunk};
-use vivat_shared::ids::AttemptId;
+use vivat_shared::ids::{AttemptId, BlockId};
 use vivat_shared::job::JobSpec;
 use vivat_shared::size_code::SizeCode;
 
-use crate::common::DEADLINE;
+/// Longer than anything in these tests takes on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the leader was told, and what it does about it.
 #[derive(Debug, Default)]
@@ -36,14 +40,21 @@ pub struct State {
     /// What the newest pull or heartbeat listed.
     pub held: BTreeSet<AttemptId>,
     pub running: BTreeSet<AttemptId>,
-    pub heartbeats: usize,
+    pub heartbeats: Vec<v1::HeartbeatRequest>,
     pub reports: Vec<(AttemptId, Outcome)>,
     pub chunks: Vec<PlanChunk>,
     pub locations: Vec<v1::SegmentLocation>,
     pub addresses: Vec<v1::WorkerAddress>,
     pub lost: Vec<v1::LostSegment>,
     pub fetch_failures: Vec<v1::ReportFetchFailureRequest>,
+    /// Reports of blocks: pages, in the order in which they came.
+    pub pages: Vec<v1::ReportBlocksRequest>,
+    /// What each epoch said to have lost.
+    pub lost_blocks: Vec<(u64, BTreeSet<BlockId>)>,
     /// Faults and orders.
+    pub gone_datasets: BTreeSet<u64>,
+    pub remove: BTreeSet<BlockId>,
+    pub lost_answers_to_lose: usize,
     pub pull_answers_to_lose: usize,
     pub report_answers_to_lose: usize,
     pub lost_reports: Vec<(AttemptId, Outcome)>,
@@ -76,13 +87,11 @@ impl FakeLeader {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
-        let service = WorkerServiceServer::new(Service(shared.clone()));
-        let incoming = TcpIncoming::from(listener);
-        tokio::spawn(
-            Server::builder()
-                .add_service(service)
-                .serve_with_incoming(incoming),
-        );
+        let serving = Server::builder()
+            .add_service(WorkerServiceServer::new(Service(shared.clone())))
+            .add_service(DataServiceServer::new(Service(shared.clone())))
+            .serve_with_incoming(TcpIncoming::from(listener));
+        tokio::spawn(serving);
         Self { shared, address }
     }
 
@@ -226,14 +235,15 @@ impl WorkerService for Service {
         let request = request.into_inner();
         let cluster = self.change(None, |state| state.cluster)?;
         let worker = self.change(None, |state| {
-            let known = |r: &v1::RegisterWorkerRequest| r.uid == request.uid;
-            let mut uids: Vec<_> = state.registrations.iter().map(|r| r.uid.clone()).collect();
-            uids.dedup();
-            let worker = match state.registrations.iter().position(known) {
-                Some(_) => uids.iter().position(|uid| *uid == request.uid).unwrap() + 1,
-                None => uids.len() + 1,
-            };
+            let uid = request.uid.clone();
             state.registrations.push(request);
+            let mut known: Vec<&String> = Vec::new();
+            for registration in &state.registrations {
+                if !known.contains(&&registration.uid) {
+                    known.push(&registration.uid);
+                }
+            }
+            let worker = known.iter().position(|known| **known == uid).unwrap() + 1;
             v1::WorkerEpoch {
                 worker: u32::try_from(worker).unwrap(),
                 epoch: state.registrations.len() as u64,
@@ -268,7 +278,7 @@ impl WorkerService for Service {
     ) -> Result<Response<v1::HeartbeatResponse>, Status> {
         let request = request.into_inner();
         let response = self.change(request.worker, |state| {
-            state.heartbeats += 1;
+            state.heartbeats.push(request.clone());
             state.held = ids(request.held);
             state.running = request
                 .progress
@@ -276,10 +286,11 @@ impl WorkerService for Service {
                 .map(|progress| progress.attempt.unwrap().try_into().unwrap())
                 .collect();
             let ended = |job: &u64| state.ended_jobs.contains(job);
+            let gone = |dataset: &u64| state.gone_datasets.contains(dataset);
             v1::HeartbeatResponse {
                 kill: wire(state.kill.intersection(&state.held).copied()),
                 ended_jobs: request.jobs.into_iter().filter(ended).collect(),
-                gone_datasets: Vec::new(),
+                gone_datasets: request.datasets.into_iter().filter(gone).collect(),
             }
         })?;
         Ok(Response::new(response))
