@@ -17,16 +17,22 @@ use vivat_shared::job::InputFormat;
 
 /// The process between a test and a command: this binary, running this test alone.
 #[test]
-#[ignore = "it is run by the other tests, each time they run a command"]
 fn supervisor_of_commands() {
-    let _code = exec::supervise();
+    // The other tests start it so, each time they run a command.
+    if std::env::args().any(|argument| argument == exec::SUPERVISOR_ARGUMENT) {
+        let _code = exec::supervise();
+    }
 }
 
 fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let this = std::env::current_exe().unwrap();
-        let words = ["--ignored", "--exact", "supervisor_of_commands"];
+        let words = [
+            "--exact",
+            "supervisor_of_commands",
+            exec::SUPERVISOR_ARGUMENT,
+        ];
         let words = words.map(Into::into).into_iter();
         exec::set_supervisor(std::iter::once(this.into()).chain(words).collect());
     });
@@ -311,10 +317,10 @@ fn nothing_is_left_of_what_a_command_started() {
 
 #[test]
 fn limits_end_a_command_that_passes_them() {
-    if !have(&["sh", "head", "tail", "dd"]) {
+    if !have(&["sh", "awk", "dd"]) {
         return;
     }
-    let hoard = "cat > /dev/null; head -c 300000000 /dev/zero | tail";
+    let hoard = r#"exec awk 'BEGIN { s = "x"; while (i++ < 27) s = s s; while (1) i++ }'"#;
     let (_, detail) = failure(hoard, &[("memory", "64MiB")]);
     assert!(detail.contains("`memory` allows 67108864"), "{detail}");
     let (_, detail) = failure("exec sh -c 'while :; do :; done'", &[("cpu-time", "1")]);
@@ -323,7 +329,8 @@ fn limits_end_a_command_that_passes_them() {
     let (_, detail) = failure(write, &[("file-size", "1MiB")]);
     let told = detail.contains("SIGXFSZ") || detail.contains("too large");
     assert!(told, "{detail}");
-    let open = "exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null; cat";
+    let open = "while [ $(ulimit -n) != 5 ]; do :; done; \
+        exec 3</dev/null 4</dev/null 5</dev/null; cat";
     failure(open, &[("open-files", "5")]);
 }
 

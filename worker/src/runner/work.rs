@@ -7,8 +7,7 @@ use std::time::Duration;
 use vivat_client::{ClientError, Refusal};
 use vivat_engine::failpoint::point;
 use vivat_engine::{EngineError, InputOpener, LocalFiles, MapTask, ReduceReport, ReduceTask};
-use vivat_proto::convert::attempt::chunk_to_wire;
-use vivat_proto::convert::outcome::report_to_wire;
+use vivat_proto::convert::{attempt::chunk_to_wire, outcome::report_to_wire};
 use vivat_proto::v1::{self, error_detail::Kind};
 use vivat_shared::attempt::{
     Broadcast, Counters, InputFile, InputOrigin, Outcome, PartOutput, PlanChunk, SplitRange, Work,
@@ -22,10 +21,9 @@ use vivat_shared::limits::INPUT_FILES_MAX;
 use vivat_shared::size_code::SizeCode;
 
 use super::commit::Part;
-use super::log::Seat;
 use super::rounds::{Given, format_of};
 use super::times::Times;
-use super::{Fault, Runner, SendChunk, elsewhere};
+use super::{Fault, Runner, Seat, SendChunk, elsewhere};
 use crate::datasets::{DatasetOpener, DatasetPart, PartOrder, PlannedFile, Served};
 use crate::held::Grant;
 use crate::session::{call_leader, is_stale};

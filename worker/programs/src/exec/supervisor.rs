@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, kill_process,
-    kill_process_group, pidfd_open, prlimit, set_child_subreaper, wait,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, kill_process,
+    kill_process_group, pidfd_open, prlimit, set_child_subreaper, setrlimit, wait,
 };
 
 use super::processes;
@@ -61,7 +61,13 @@ fn supervised() -> io::Result<()> {
     let _refused = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     let (order, descriptors) = receive_order(&socket)?;
     let limits = order.limits;
-    let report = match start(order, descriptors) {
+    // A child has them from its first moment on; what it cannot raise comes right after.
+    let own = lower(&limits);
+    let started = start(order, descriptors);
+    for (resource, before) in own {
+        let _raised = setrlimit(resource, before);
+    }
+    let report = match started {
         Ok(child) => {
             limit(&child, &limits)?;
             watch(child, &socket, &limits)?
@@ -102,6 +108,30 @@ fn start(order: Order, descriptors: Vec<OwnedFd>) -> io::Result<Child> {
         .stderr(Stdio::from(errors))
         .process_group(0)
         .spawn()
+}
+
+/// Lowers this process' own limits to the command's, as far as it can live with them:
+/// it writes no files and takes little time, but has more files open than a command may
+/// be allowed. Returns what they were.
+fn lower(limits: &Limits) -> Vec<(Resource, Rlimit)> {
+    let wanted = [
+        (Resource::Core, Some(0)),
+        (Resource::Cpu, limits.cpu_seconds),
+        (Resource::Fsize, limits.file_bytes),
+    ];
+    let mut lowered = Vec::new();
+    for (resource, current) in wanted {
+        let before = getrlimit(resource);
+        let fits = current.is_some_and(|wanted| before.current.is_none_or(|now| wanted < now));
+        let after = Rlimit {
+            current,
+            ..before.clone()
+        };
+        if fits && setrlimit(resource, after).is_ok() {
+            lowered.push((resource, before));
+        }
+    }
+    lowered
 }
 
 fn limit(child: &Child, limits: &Limits) -> io::Result<()> {
