@@ -186,6 +186,17 @@ assign worker-1 job-11.0.0.reduce-0
 reduced worker-1 job-11.0.0.reduce-0.1 bytes=10 blocks=10:1
 assign worker-1 job-11.0.0.close-0
 closed worker-1 job-11.0.0.close-0.1 again say=weights error=0.25
+submit told notify=http://127.0.0.1/x steps=2 reducers=1
+assign worker-1 job-12.0.0.plan-0
+chunk worker-1 job-12.0.0.plan-0.1 0 splits=1
+planned worker-1 job-12.0.0.plan-0.1
+assign worker-1 job-12.0.0.map-0
+failed worker-1 job-12.0.0.map-0.1 program log=7:1,2
+cancel job-12
+retry again job-12
+cancel job-12
+assign worker-1 job-12.0.0.notify-1
+failed worker-1 job-12.0.0.notify-1.1 program
 assign worker-1 job-10.1.1.close-0
 put-value value-1 model first
 put-value value-2 model second version=1
@@ -218,11 +229,11 @@ fn bytes_of(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Format version 4 as it was first written. Once it is released the bytes are
+/// Format version 5 as it was first written. Once it is released the bytes are
 /// not to be recorded anew: a change of them is a new version.
 #[test]
-fn snapshot_of_format_4_is_read_and_written_to_the_byte() {
-    let path = golden(4);
+fn snapshot_of_format_5_is_read_and_written_to_the_byte() {
+    let path = golden(5);
     let runner = rich();
     let hex: Vec<String> = encode(runner.state())
         .chunks(32)
@@ -237,17 +248,17 @@ fn snapshot_of_format_4_is_read_and_written_to_the_byte() {
     assert_eq!(decode(&bytes_of(&recorded)).unwrap(), *runner.state());
 }
 
-/// Datasets and values came with version 3, steps that repeat with version 4, both
-/// before anything was released: no reader of those before them is kept.
+/// Datasets and values came with version 3, steps that repeat with version 4, logs,
+/// retries and notices with version 5, all before anything was released: no reader of those before them is kept.
 #[test]
 fn snapshot_of_a_former_format_is_refused_by_its_version() {
-    for version in [2, 3] {
+    for version in [2, 3, 4] {
         let bytes = bytes_of(&fs::read_to_string(golden(version)).unwrap());
         let refused = decode(&bytes).unwrap_err();
         assert!(
             matches!(
                 refused,
-                SnapshotError::Version { found, supported: 4 } if found == version
+                SnapshotError::Version { found, supported: 5 } if found == version
             ),
             "{refused}"
         );
@@ -264,9 +275,9 @@ fn damaged_snapshot_is_refused_whichever_byte_is_damaged() {
         assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
     }
     let mut later = bytes;
-    later[8] = 5;
+    later[8] = 6;
     assert!(matches!(
         decode(&later),
-        Err(SnapshotError::Version { found: 5, .. })
+        Err(SnapshotError::Version { found: 6, .. })
     ));
 }

@@ -9,11 +9,13 @@ use vivat_shared::attempt::{
 };
 use vivat_shared::cause::FailureCause;
 use vivat_shared::dataset::{BlockSummary, DatasetFile, DatasetSpec, ReplicatedBlock, Shape};
-use vivat_shared::ids::{BlockId, DatasetId, WorkerId};
+use vivat_shared::ids::{AttemptId, BlockId, DatasetId, WorkerId};
 use vivat_shared::job::{
     HostIdentity, InputFormat, InputPattern, JobSpec, OutputLocation, Policy, StepInput, StepSpec,
     Visibility,
 };
+use vivat_shared::logs::{AttemptLog, log_block};
+use vivat_shared::notify::Notify;
 
 type Options<'a> = BTreeMap<&'a str, &'a str>;
 
@@ -76,7 +78,9 @@ pub fn spec(options: &Options<'_>) -> JobSpec {
         speculation: options.get("speculation") != Some(&"off"),
         skipped_max: number(options, "skip", 0),
         side_files: Vec::new(),
-        notify: None,
+        notify: options.get("notify").map(|url| Notify::Webhook {
+            url: (*url).to_owned(),
+        }),
         source: String::new(),
         size_hint_bytes: None,
     }
@@ -217,8 +221,23 @@ pub fn reduced(bytes: u64, blocks: Vec<ReplicatedBlock>) -> Outcome {
     }
 }
 
+/// What an attempt wrote to its standard error: `log=BYTES:WORKERS`, in one block.
+pub fn log(attempt: AttemptId, options: &Options<'_>) -> Option<AttemptLog> {
+    let (bytes, workers) = options.get("log")?.split_once(':')?;
+    let bytes = bytes.parse().unwrap();
+    let workers: Vec<u32> = workers
+        .split(',')
+        .map(|worker| worker.parse().unwrap())
+        .collect();
+    Some(AttemptLog {
+        bytes,
+        truncated: false,
+        blocks: vec![block(log_block(attempt, 0), bytes, &workers)],
+    })
+}
+
 /// The outcome of a failed attempt.
-pub fn failed(cause: &str) -> Outcome {
+pub fn failed(cause: &str, log: Option<AttemptLog>) -> Outcome {
     let cause = match cause {
         "program" => FailureCause::Program {
             detail: "no luck".to_owned(),
@@ -229,7 +248,7 @@ pub fn failed(cause: &str) -> Outcome {
         _ => panic!("unknown cause: {cause}"),
     };
     Outcome::Failed(AttemptFailure {
-        log: None,
+        log,
         cause,
         input: None,
         output_tail: "last words".to_owned(),

@@ -92,7 +92,7 @@ fn mapped(words: &Words<'_>) -> Outcome {
         counters.insert(counters::MAP_RECORDS_SKIPPED.to_owned(), skipped);
     }
     Outcome::Mapped {
-        log: None,
+        log: build::log(words.parse(2), &words.options),
         segments: sizes(words.at(3)),
         counters,
         skipped: (0..skipped).map(record_skipped).collect(),
@@ -192,6 +192,13 @@ impl Runner {
             "forget" => Command::ForgetJob {
                 job: words.parse(1),
             },
+            "retry" => Command::RetryJob {
+                key: words.at(1).to_owned(),
+                job: words.parse(2),
+            },
+            "give-up" => Command::GiveUpNotice {
+                job: words.parse(1),
+            },
             "register" => Command::RegisterWorker {
                 info: build::info(words.at(1), &words.options),
                 crashed: words
@@ -255,7 +262,11 @@ impl Runner {
                 words.options.get("error"),
             )),
             "committed" => finish(Outcome::Committed),
-            "failed" => finish(build::failed(words.at(3))),
+            "failed" => finish(build::failed(
+                words.at(3),
+                build::log(attempt, &words.options),
+            )),
+            "told" => finish(Outcome::Notified),
             "killed" => finish(Outcome::Killed),
             "handed-back" => finish(Outcome::HandedBack),
             "restore" => Command::RestoreSegments {
@@ -355,6 +366,7 @@ impl Runner {
                 render::locations(&vivat_core::locations(state, round, words.parse(2)))
             }
             "datasets" => render::datasets(state),
+            "logs" => render::logs(&vivat_core::query::logs(state, words.parse(1), 0, 100)?.0),
             "values" => render::values(state),
             "work" => format!(
                 "{:?}",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use vivat_core::command::{Event, Grant, Reply};
 use vivat_core::{Duties, Reconciliation, State};
 use vivat_shared::attempt::SegmentLocation;
+use vivat_shared::logs::LogEntry;
 use vivat_shared::timeline::{AttemptEnd, AttemptSpan};
 use vivat_shared::view::{JobView, TaskCounts};
 
@@ -110,6 +111,12 @@ pub fn job(job: &JobView) -> String {
         let (display, offset) = (&record.display, record.offset);
         writeln!(text, "skipped {display} at {offset}: {}", record.problem).unwrap();
     }
+    if job.retries > 0 {
+        writeln!(text, "retries: {}", job.retries).unwrap();
+    }
+    if let Some(notify) = &job.notify {
+        writeln!(text, "notify: {notify}").unwrap();
+    }
     if !job.reason.is_empty() {
         writeln!(text, "reason: {}", job.reason).unwrap();
     }
@@ -206,6 +213,29 @@ pub fn values(state: &State) -> String {
     for (name, value) in state.values().after("") {
         let shown = String::from_utf8_lossy(&value.bytes);
         writeln!(text, "{name} = {shown}, version {}", value.version).unwrap();
+    }
+    text
+}
+
+pub fn logs(entries: &[LogEntry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let (attempt, worker, end) = (entry.attempt, entry.worker, entry.end.word());
+        let holders: Vec<String> = entry
+            .blocks
+            .iter()
+            .flat_map(|block| &block.holders)
+            .map(|holder| holder.worker.to_string())
+            .collect();
+        writeln!(
+            text,
+            "{attempt} {worker} {end}: {} bytes at [{}]; {}; {}",
+            entry.bytes,
+            holders.join(", "),
+            entry.problem,
+            entry.tail
+        )
+        .unwrap();
     }
     text
 }
