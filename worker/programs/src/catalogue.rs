@@ -14,7 +14,8 @@ use vivat_shared::limits::NAME_BYTES_MAX;
 use crate::parameters::{ParameterError, ParameterSpec, Parameters, edits, validate_parameters};
 use crate::table::codes;
 use crate::{
-    distinct, exec, grep, group_by, inverted_index, join, k_means, mlp, linear_regression, reverse_links, sample, sort, term_vector, url_count, validate_sort, word_count,
+    distinct, exec, grep, group_by, inverted_index, join, k_means, linear_regression, mlp,
+    reverse_links, sample, sort, term_vector, url_count, validate_sort, word_count,
 };
 
 /// A program that can run, or the parameter that it refuses.
@@ -135,12 +136,7 @@ impl ProgramEntry {
 }
 
 /// The oracle of a program that has none: `--sequential` says so.
-fn no_oracle(
-    _: &Parameters,
-    _: &[OracleInput],
-    _: u32,
-    _: &mut dyn Write,
-) -> io::Result<()> {
+fn no_oracle(_: &Parameters, _: &[OracleInput], _: u32, _: &mut dyn Write) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "this program has no oracle: run it without --sequential",
@@ -169,7 +165,12 @@ static BUILT_IN: &[ProgramEntry] = &[
 ];
 
 /// Steps that others are expanded to: nobody asks for them by name.
-static HIDDEN: &[ProgramEntry] = &[sort::SAMPLE_ENTRY, codes::ENTRY, k_means::SEED_ENTRY, mlp::SCALE_ENTRY];
+static HIDDEN: &[ProgramEntry] = &[
+    sort::SAMPLE_ENTRY,
+    codes::ENTRY,
+    k_means::SEED_ENTRY,
+    mlp::SCALE_ENTRY,
+];
 
 /// The built-in programs and the registered ones, by name. Set by the first who
 /// registers or asks.

@@ -153,7 +153,13 @@ fn training_agrees_with_a_plain_numpy_run_from_the_same_weights() {
     let validate = validate.to_string_lossy().into_owned();
     // A step of nothing: the weights that were drawn.
     let nothing = [("rounds", "1"), ("epochs", "1"), ("eta", "0")];
-    let (drawn, _) = train(&shards, directory.path(), &nothing);
+    let (mut drawn, _) = train(&shards, directory.path(), &nothing);
+    // Small ones: from large ones plain steps of this size swing to and fro, and what
+    // is a last bit of difference at first is a different network two rounds later.
+    let header = usize::try_from(u64::from_le_bytes(*drawn.first_chunk().unwrap())).unwrap();
+    for bytes in drawn[8 + header..].as_chunks_mut().0 {
+        *bytes = (f64::from_le_bytes(*bytes) / 30.0).to_le_bytes();
+    }
     let init = directory.path().join("init.safetensors");
     std::fs::write(&init, drawn).unwrap();
     let init = init.to_string_lossy().into_owned();
