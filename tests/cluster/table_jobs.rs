@@ -165,7 +165,7 @@ fn csv_at_a_url_is_one_split_unless_no_field_holds_a_line_end() {
     });
     for (line_end, flag, maps) in [
         ("\n", "multiline=true", 1..2),
-        (" ", "multiline=false", 20..99),
+        (" ", "multiline=false", 10..99),
     ] {
         let text = table(300, line_end);
         fs::write(cluster.path("rows.csv"), &text).expect("the test's directory");
@@ -235,6 +235,53 @@ fn answer(mut stream: &TcpStream, content: &[u8]) -> Option<()> {
         true => Some(()),
         false => stream.write_all(&content[range]).ok(),
     }
+}
+
+#[test]
+fn a_category_that_the_model_has_never_seen_is_told_or_has_no_prediction() {
+    let cluster = Cluster::start(Shape {
+        masters: 1,
+        ..Shape::default()
+    });
+    let seen = "team,minutes,points\nA,1,2\nB,2,5\nA,3,6\nB,5,11\n";
+    fs::write(cluster.path("seen.csv"), seen).expect("the test's directory");
+    let unseen = "points,minutes,team\n1,10,A\n2,,A\n3,10,\"C\nD\"\n4,10, B \n";
+    fs::write(cluster.path("unseen.csv"), unseen).expect("the test's directory");
+    let fit = [
+        "run",
+        "linear-regression",
+        "seen.csv",
+        "--format",
+        "csv",
+        "--output",
+        "model",
+    ];
+    vivat(&cluster, &[&fit[..], &FIT].concat());
+    let predict = [
+        "run",
+        "linear-predict",
+        "unseen.csv",
+        "--format",
+        "csv",
+        "--reducers",
+        "2",
+    ];
+    let flags = [
+        "--split-size",
+        "8",
+        "-p",
+        "model=model",
+        "-p",
+        "keep=points",
+    ];
+    let predict = [&predict[..], &flags].concat();
+    let said = refused(&cluster, 1, &predict);
+    let expected = "unseen.csv: line 4: column `team`: `C\nD` is none of the texts";
+    assert!(said.replace("\\n", "\n").contains(expected), "{said}");
+    let lenient = [&predict[..], &["-p", "unseen=missing"]].concat();
+    let printed = vivat(&cluster, &lenient);
+    let printed = String::from_utf8_lossy(&printed);
+    assert_eq!(printed, "points,prediction\n1,20\n2,\n3,\n4,21\n");
 }
 
 #[test]
