@@ -283,13 +283,13 @@ impl Listing<'_> {
         let url = format!("{scheme}://{}/{}", self.location.bucket, object.location);
         let found = Found::from(object);
         PlannedFile::of(InputFile {
-                header: Vec::new(),
-                path: url.clone(),
-                display: url,
-                bytes: found.bytes,
-                origin: InputOrigin::Remote {
-                    version: found.version,
-                },
+            header: Vec::new(),
+            path: url.clone(),
+            display: url,
+            bytes: found.bytes,
+            origin: InputOrigin::Remote {
+                version: found.version,
+            },
         })
     }
 }

@@ -32,17 +32,14 @@ pub(crate) fn csv_header(
     }
     // Its line end is an empty line of what follows.
     let parsed = CsvHeader::parse(&file.header, true);
-    parsed
-        .ok()
-        .flatten()
-        .ok_or_else(|| EngineError::BadInput {
-            display: file.display.clone(),
-            problem: InputProblem::BadRecord {
-                offset: 0,
-                line: Some(1),
-                detail: "the header that came with the plan is none".to_owned(),
-            },
-        })
+    parsed.ok().flatten().ok_or_else(|| EngineError::BadInput {
+        display: file.display.clone(),
+        problem: InputProblem::BadRecord {
+            offset: 0,
+            line: Some(1),
+            detail: "the header that came with the plan is none".to_owned(),
+        },
+    })
 }
 
 /// The bytes of a file up to the end of its header, without the line's end: what a
@@ -51,10 +48,7 @@ pub(crate) fn csv_header(
 /// # Errors
 ///
 /// The file cannot be read, or has no header.
-pub fn csv_header_line(
-    file: &InputFile,
-    opener: &dyn InputOpener,
-) -> Result<Vec<u8>, EngineError> {
+pub fn csv_header_line(file: &InputFile, opener: &dyn InputOpener) -> Result<Vec<u8>, EngineError> {
     let (_, mut line) = read_header(file, opener)?;
     while line.pop_if(|byte| matches!(byte, b'\n' | b'\r')).is_some() {}
     Ok(line)

@@ -49,7 +49,11 @@ fn power(rest: &mut &str, column: &dyn Fn(&str) -> f64) -> f64 {
     while take(rest, &['^']).is_some() {
         let other = atom(rest, column);
         // One to the power of what is missing is missing.
-        value = if other.is_nan() { other } else { value.powf(other) };
+        value = if other.is_nan() {
+            other
+        } else {
+            value.powf(other)
+        };
     }
     value
 }
