@@ -186,19 +186,11 @@ impl Runner {
             progress: &grant.progress,
             cancel: &grant.cancel,
         });
-        let mut report = report.map_err(|error| {
-            fault_of(grant, self.with_line(grant, slice.file, error))
-        })?;
+        let mut report =
+            report.map_err(|error| fault_of(grant, self.with_line(grant, slice.file, error)))?;
         let (elapsed, cpu) = (counters::MAP_ELAPSED_US, counters::MAP_CPU_US);
         times.count(&mut report.counters, elapsed, cpu);
-        for (name, bytes) in [
-            (counters::MAP_INPUT_LOCAL_BYTES, served.local()),
-            (counters::MAP_INPUT_REMOTE_BYTES, served.remote()),
-        ] {
-            if bytes > 0 {
-                report.counters.insert(name.to_owned(), bytes);
-            }
-        }
+        count_read(&served, &mut report.counters);
         point("map-done").map_err(self.storage("a segment"))?;
         Ok(Outcome::Mapped {
             log: None,
@@ -317,9 +309,7 @@ impl Runner {
             | Work::Map { .. }
             | Work::Close { .. }
             | Work::Commit { .. }
-            | Work::Notify { .. } => {
-                self.given(grant, &Broadcast::None)?
-            }
+            | Work::Notify { .. } => self.given(grant, &Broadcast::None)?,
         };
         let sources = fetched.map(Fetched::sources).unwrap_or_default();
         let scratch = self
@@ -416,6 +406,18 @@ impl Runner {
 
 /// A piece of a plan and its number.
 type Piece = (u32, PlanChunk);
+
+/// Counts the bytes of datasets that a map read, by where they came from.
+fn count_read(served: &Served, sums: &mut Counters) {
+    for (name, bytes) in [
+        (counters::MAP_INPUT_LOCAL_BYTES, served.local()),
+        (counters::MAP_INPUT_REMOTE_BYTES, served.remote()),
+    ] {
+        if bytes > 0 {
+            sums.insert(name.to_owned(), bytes);
+        }
+    }
+}
 
 /// Sends all pieces of the plan but the last one, which goes with what the plan comes
 /// to: in one entry.
