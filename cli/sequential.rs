@@ -27,10 +27,12 @@ pub fn run(app: &App, draft: &Draft) -> Result<(), Failure> {
     }
     let inputs = expand(&draft.inputs)?;
     let steps = draft.steps.iter().enumerate();
-    let steps = steps.filter(|(_, step)| is_whole(step)).map(|(number, step)| {
-        let step = path_params::on_the_spot(step, &draft.side_files)?;
-        Ok::<_, Failure>((number, step))
-    });
+    let steps = steps
+        .filter(|(_, step)| is_whole(step))
+        .map(|(number, step)| {
+            let step = path_params::on_the_spot(step, &draft.side_files)?;
+            Ok::<_, Failure>((number, step))
+        });
     let steps: Vec<(usize, StepSpec)> = steps.collect::<Result<_, _>>()?;
     let between = tempfile::tempdir()
         .map_err(|error| Failure::failed(format!("cannot make a temporary directory: {error}")))?;

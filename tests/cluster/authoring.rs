@@ -104,7 +104,12 @@ fn the_template_builds_a_vivat_that_runs_its_program_on_a_cluster_of_its_own() {
     let mut submit = own(&binary, folder.path(), &args);
     submit.args(["--output", "out", "--wait", "--cluster", &cluster]);
     let output = submit.output().expect("it was built");
-    assert!(output.status.success(), "{}{}", describe(&output), dev.log_tail());
+    assert!(
+        output.status.success(),
+        "{}{}",
+        describe(&output),
+        dev.log_tail()
+    );
     let found = output_bytes(&folder.path().join("out"));
     let mut found: Vec<String> = String::from_utf8_lossy(&found)
         .lines()

@@ -41,12 +41,21 @@ fn a_plan_says_what_the_job_then_is_and_runs_nothing() {
     let cluster = cluster();
     cluster.write_words("a.txt", 100_000, 1);
     cluster.write_words("b.txt", 30_000, 2);
-    let rows: String = (0..4_000).map(|row| format!("t{},{row}\n", row % 7)).collect();
+    let rows: String = (0..4_000)
+        .map(|row| format!("t{},{row}\n", row % 7))
+        .collect();
     write(&cluster, "games.csv", &format!("{CSV}{rows}"));
     let put = cluster.vivat(&["data", "put", "words", "*.txt"]);
     assert!(put.status.success(), "{}", describe(&put));
     let jobs: [&[&str]; 3] = [
-        &["word-count", "?.txt", "--split-size", "7000", "--reducers", "3"],
+        &[
+            "word-count",
+            "?.txt",
+            "--split-size",
+            "7000",
+            "--reducers",
+            "3",
+        ],
         &["word-count", "vivat://words", "--split-size", "9000"],
         &[
             "group-by",
@@ -87,7 +96,14 @@ fn a_plan_says_what_would_be_overwritten() {
     let word = |word: &str| (word.to_owned(), None);
     for output in ["out", "vivat://counted"] {
         assert_eq!(fate(output, &[]), word("created"), "{output}");
-        let run = ["submit", "word-count", "a.txt", "--wait", "--output", output];
+        let run = [
+            "submit",
+            "word-count",
+            "a.txt",
+            "--wait",
+            "--output",
+            output,
+        ];
         let run = cluster.vivat(&run);
         assert!(run.status.success(), "{}", describe(&run));
         assert_eq!(fate(output, &[]), word("refused"), "{output}");
@@ -128,7 +144,10 @@ fn what_a_program_refuses_is_refused_before_anything_is_sent() {
     write(&cluster, "misspelt.toml", misspelt);
     let group = ["group-by", "games.csv", "--format=csv", "-pkey=team"];
     for (args, told) in [
-        ([&group[..], &["-paggregate=sum(points"]].concat(), "aggregate"),
+        (
+            [&group[..], &["-paggregate=sum(points"]].concat(),
+            "aggregate",
+        ),
         ([&group[..], &["-pderive=x = points +"]].concat(), "derive"),
         (vec!["sample", "a.txt", "-pfraction=2"], "fraction"),
         (vec!["rounds.toml"], "does not close rounds"),
@@ -200,5 +219,8 @@ fn steps_read_what_was_written_before_them_by_name_and_the_jobs_input_when_asked
     let refused = cluster.vivat(&["submit", "far.toml"]);
     let stderr = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("`counts` is not right before it"), "{stderr}");
+    assert!(
+        stderr.contains("`counts` is not right before it"),
+        "{stderr}"
+    );
 }

@@ -64,7 +64,9 @@ fn every_program_has_a_job_file_a_page_and_a_word_on_each_parameter() {
     let page = fs::read_to_string(page).expect("it is in the checkout");
     for entry in vivat_programs::catalogue() {
         let name = entry.name;
-        let has_job = jobs.iter().any(|(_, programs)| programs.iter().any(|it| it == name));
+        let has_job = jobs
+            .iter()
+            .any(|(_, programs)| programs.iter().any(|it| it == name));
         assert!(has_job, "no file in data/jobs has a step of {name}");
         let has_page = page.lines().any(|line| line == format!("## {name}"));
         assert!(has_page, "docs/programs.md has no section on {name}");
@@ -81,13 +83,18 @@ fn job_files_give_what_the_oracles_and_what_other_tools_give() {
     let expected_of = |job: &str| {
         let extensions = ["tsv", "txt", "csv", "jsonl"].iter();
         let paths = extensions.map(|it| format!("{ROOT}/data/expected/{job}.{it}"));
-        paths.filter_map(|path| fs::read_to_string(path).ok()).next()
+        paths
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .next()
     };
     let mut compared = 0;
     for (job, _) in job_files() {
         let line = format!("vivat run data/jobs/{job}.toml");
         let found = stdout(&line);
-        assert!(found == stdout(&format!("{line} --sequential")), "{job}: its oracle");
+        assert!(
+            found == stdout(&format!("{line} --sequential")),
+            "{job}: its oracle"
+        );
         if let Some(expected) = expected_of(&job) {
             let found = String::from_utf8(found).expect("it is text");
             let sorted = |text: &str| {

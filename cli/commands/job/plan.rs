@@ -59,7 +59,10 @@ pub async fn plan(app: &App, args: PlanArgs, given: &Given<'_>) -> Result<(), Fa
 }
 
 async fn inputs(spec: &JobSpec, client: Option<&LeaderClient>) -> Result<Vec<Preview>, Failure> {
-    let multiline = spec.steps.first().and_then(|it| it.parameters.get("multiline"));
+    let multiline = spec
+        .steps
+        .first()
+        .and_then(|it| it.parameters.get("multiline"));
     let cutting = Cutting {
         format: spec.format,
         split_bytes: spec.split_bytes,
@@ -144,10 +147,10 @@ impl Fate {
             Self::Replaced { files, bytes } => {
                 format!("replaces what is there: {files} files, {}", ByteSize(bytes))
             }
-            Self::Refused { by_overwrite: false } => {
-                "something is there: the job would fail; --overwrite replaces a job's output"
-                    .to_owned()
-            }
+            Self::Refused {
+                by_overwrite: false,
+            } => "something is there: the job would fail; --overwrite replaces a job's output"
+                .to_owned(),
             Self::Refused { by_overwrite: true } => {
                 "what is there is no whole output of a job: the job would fail".to_owned()
             }
@@ -165,22 +168,26 @@ async fn fate(spec: &JobSpec, client: Option<&LeaderClient>) -> Result<Fate, Fai
                 return Ok(Fate::Refused { by_overwrite });
             }
         },
-        (OutputLocation::Dataset { name: Some(name) }, Some(client)) => {
-            dataset(client, name).await?.map(|view| (view.files, view.bytes))
-        }
+        (OutputLocation::Dataset { name: Some(name) }, Some(client)) => dataset(client, name)
+            .await?
+            .map(|view| (view.files, view.bytes)),
         (OutputLocation::Dataset { .. }, _) => None,
         (OutputLocation::Objects { url }, _) => objects(url).await?,
     };
     Ok(match there {
         None => Fate::Created,
         Some((files, bytes)) if spec.overwrite => Fate::Replaced { files, bytes },
-        Some(_) => Fate::Refused { by_overwrite: false },
+        Some(_) => Fate::Refused {
+            by_overwrite: false,
+        },
     })
 }
 
 async fn dataset(client: &LeaderClient, name: &str) -> Result<Option<DatasetView>, ClientError> {
     let all = client.list_datasets().await?;
-    Ok(all.into_iter().find(|view| view.name == name && view.sealed))
+    Ok(all
+        .into_iter()
+        .find(|view| view.name == name && view.sealed))
 }
 
 async fn objects(url: &str) -> Result<Option<(u64, u64)>, Failure> {

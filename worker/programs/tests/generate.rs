@@ -61,7 +61,7 @@ fn every_generator_comes_near_the_size_that_was_asked_for_and_ends_its_last_reco
                 "{name}: {length} for {bytes}"
             );
             let ends = match name {
-                "tera" => out.len() % 100 == 0,
+                "tera" => out.len().is_multiple_of(100),
                 _ => out.is_empty() || out.ends_with(b"\n"),
             };
             assert!(ends, "{name} of {bytes}");
