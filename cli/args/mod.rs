@@ -242,12 +242,16 @@ pub enum GenCommand {
     )]
     GameLogs(GenArgs),
     /// Measures of drawn letters and which letters they are, to train with
-    #[command(after_help = "Example:\n  vivat gen letters --size 1MiB --seed 7 letters.txt\n  \
-        vivat run mlp-train letters.txt -p scale=true -p rounds=5")]
+    #[command(
+        after_help = "Example:\n  vivat gen letters --size 1MiB --seed 7 letters.txt\n  \
+        vivat run mlp-train letters.txt -p scale=true -p rounds=5"
+    )]
     Letters(GenArgs),
     /// Pages and the pages that they link to, a page a line
-    #[command(after_help = "Example:\n  vivat gen links --size 256MiB --seed 7 links.tsv\n  \
-        vivat run reverse-links links.tsv --output linked-from")]
+    #[command(
+        after_help = "Example:\n  vivat gen links --size 256MiB --seed 7 links.tsv\n  \
+        vivat run reverse-links links.tsv --output linked-from"
+    )]
     Links(GenArgs),
     /// Records of 100 bytes to sort, the first 10 of them a random key
     #[command(

@@ -224,7 +224,8 @@ impl Run<'_> {
     fn show_rounds(&self, job: &JobView) -> Result<(), Failure> {
         if !self.app.print.is_json() {
             rounds_table(self.app, job)?;
-            self.app.note("the model is gone; --output keeps it, and so does > FILE");
+            self.app
+                .note("the model is gone; --output keeps it, and so does > FILE");
         }
         Ok(())
     }
