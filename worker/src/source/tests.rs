@@ -112,7 +112,7 @@ fn cut(
     format: InputFormat,
     split_bytes: u64,
     files: Vec<InputFile>,
-) -> (Vec<PlanChunk>, splits::PlanSums) {
+) -> (Vec<PlanChunk>, PlanSums) {
     let mut chunks = Vec::new();
     let mut send = |number: u32, chunk: PlanChunk| -> Result<(), FailureCause> {
         assert_eq!(number as usize, chunks.len());
@@ -185,5 +185,5 @@ fn plan_of_an_empty_file_has_one_split_and_of_nothing_none() {
     let (chunks, sums) = cut(InputFormat::Text, 10, vec![file("empty", 0)]);
     assert_eq!((chunks.len(), sums.splits), (1, 1));
     let (chunks, sums) = cut(InputFormat::Text, 10, Vec::new());
-    assert_eq!((chunks.len(), sums), (0, splits::PlanSums::default()));
+    assert_eq!((chunks.len(), sums), (0, PlanSums::default()));
 }

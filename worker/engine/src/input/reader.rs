@@ -19,7 +19,7 @@ pub trait InputOpener: fmt::Debug + Sync {
 }
 
 /// An open input, read from its front to its back but for what a split passes
-/// over. One call per read of about 1 MiB, so it may be dynamic.
+/// over. One call per read of about 256 KiB, so it may be dynamic.
 pub trait InputReader: fmt::Debug + Send {
     /// Bytes of the whole file; none when only reading it all tells.
     fn length(&self) -> Option<u64>;
