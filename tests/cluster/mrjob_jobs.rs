@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::harness::{Cluster, Shape, describe, output_bytes};
+use crate::harness::{Cluster, Shape, command, describe, output_bytes};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const TEXTS: [&str; 1] = ["data/input/*.txt"];
@@ -57,15 +57,23 @@ struct Script {
     name: &'static str,
     inputs: &'static [&'static str],
     arguments: &'static [&'static str],
+    /// For mrjob alone.
+    more_arguments: Vec<String>,
 }
 
 impl Script {
-    const fn over(name: &'static str, inputs: &'static [&'static str]) -> Self {
+    fn over(name: &'static str, inputs: &'static [&'static str]) -> Self {
         Self {
             name,
             inputs,
             arguments: &[],
+            more_arguments: Vec::new(),
         }
+    }
+
+    fn with(mut self, arguments: &'static [&'static str]) -> Self {
+        self.arguments = arguments;
+        self
     }
 
     fn path(&self) -> String {
@@ -89,6 +97,7 @@ impl Script {
             .arg(self.path())
             .args(["--no-conf", "-r", runner])
             .args(self.arguments)
+            .args(&self.more_arguments)
             .args(self.files())
             .current_dir(ROOT)
             .output()
@@ -124,20 +133,11 @@ fn sorted(bytes: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// With one reducer byte for byte, with several line for line.
+/// Line for line: mrjob prints its parts in the order in which a directory has them.
 fn assert_same(cluster: &Cluster, script: &Script, runner: &str) {
     let Some(python) = python() else { return };
     let theirs = succeeded(script.name, script.by_mrjob(python, runner)).stdout;
     assert!(!theirs.is_empty(), "{}", script.name);
-    let one = script.by_us(cluster, python, &["--reducers", "1"]);
-    let one = succeeded(script.name, one).stdout;
-    assert!(
-        one == theirs,
-        "{}: {} is not {}",
-        script.name,
-        String::from_utf8_lossy(&one),
-        String::from_utf8_lossy(&theirs)
-    );
     let several = script.by_us(
         cluster,
         python,
@@ -146,9 +146,39 @@ fn assert_same(cluster: &Cluster, script: &Script, runner: &str) {
     let several = succeeded(script.name, several).stdout;
     assert!(
         sorted(&several) == sorted(&theirs),
-        "{} with several reducers",
-        script.name
+        "{}: {} is not {}",
+        script.name,
+        String::from_utf8_lossy(&several),
+        String::from_utf8_lossy(&theirs)
     );
+}
+
+/// With one reducer keys come in their order, which mrjob's parts have from one to
+/// the next.
+#[test]
+fn one_reducer_prints_what_the_parts_of_mrjob_have_in_their_order() {
+    let Some(python) = python() else { return };
+    let cluster = Cluster::start(Shape::default());
+    for name in ["word_freq", "shares"] {
+        let mut script = Script::over(name, &TEXTS);
+        let ours = script.by_us(&cluster, python, &["--reducers", "1"]);
+        let ours = succeeded(name, ours).stdout;
+        let directory = cluster.path(name);
+        let arguments = ["--output-dir", &directory.to_string_lossy()].map(str::to_owned);
+        script.more_arguments = arguments.into();
+        succeeded(name, script.by_mrjob(python, "inline"));
+        assert!(ours == parts(&directory), "{name}");
+    }
+}
+
+fn parts(directory: &Path) -> Vec<u8> {
+    let entries = fs::read_dir(directory).expect("mrjob wrote it");
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| fs::read(path).expect("mrjob wrote it");
+    paths.into_iter().flat_map(read).collect()
 }
 
 #[test]
@@ -159,11 +189,7 @@ fn scripts_of_one_step_and_of_several_give_what_mrjob_makes_of_them() {
     let cluster = Cluster::start(Shape::default());
     for script in [
         Script::over("word_freq", &TEXTS),
-        Script {
-            name: "top_words",
-            inputs: &TEXTS,
-            arguments: &["--top", "7"],
-        },
+        Script::over("top_words", &TEXTS).with(&["--top", "7"]),
         Script::over("protocols", &["data/examples/mrjob/orders.jsonl"]),
     ] {
         assert_same(&cluster, &script, "inline");
@@ -197,16 +223,13 @@ fn files_and_folders_go_with_the_script_and_its_arguments_name_them_where_tasks_
         return;
     }
     let cluster = Cluster::start(Shape::default());
-    let more = concat!(
+    const MORE: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/data/examples/mrjob/lib/more.txt"
     );
+    const ARGUMENTS: [&str; 3] = ["--more", MORE, "--min-length=3"];
     for script in [
-        Script {
-            name: "stop_words",
-            inputs: &TEXTS,
-            arguments: &["--more", more, "--min-length=3"],
-        },
+        Script::over("stop_words", &TEXTS).with(&ARGUMENTS),
         Script::over("unpacked", &TEXTS),
     ] {
         assert_same(&cluster, &script, "inline");
@@ -360,12 +383,10 @@ fn script_that_cannot_be_run_says_why_before_anything_is_submitted() {
             "separated by tabs",
         ),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_vivat"))
+        let output = command(directory.path())
             .arg("mrjob")
             .args(words)
             .env("VIVAT_PYTHON", &*python)
-            .env_remove("VIVAT_CLUSTER")
-            .current_dir(directory.path())
             .output()
             .expect("our binary runs");
         let said = describe(&output);

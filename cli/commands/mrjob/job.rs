@@ -18,6 +18,9 @@ const MODULES: &str = "PYTHONPATH";
 /// has here, and tasks have none.
 const USER_BASE: &str = "PYTHONUSERBASE";
 
+/// The format of inputs that a mapper is given as files.
+const WHOLE_FILES: &str = "whole-file";
+
 /// A job file and what it cannot say.
 #[derive(Debug)]
 pub struct JobText {
@@ -66,7 +69,7 @@ impl JobText {
         set("name", script_name(&args.script).into());
         set("input", inputs.into());
         if job.steps.first().is_some_and(|step| step.raw) {
-            set("format", "whole-file".into());
+            set("format", WHOLE_FILES.into());
         }
         if let Some(output) = &job.output {
             set("output", output.as_str().into());
@@ -139,6 +142,8 @@ fn params(
     }
     if step.raw {
         set("raw".to_owned(), "true".to_owned());
+        // What the job's format makes of it anyway, for whoever judges the step alone.
+        set("format".to_owned(), WHOLE_FILES.to_owned());
     }
     if shape.sort_values {
         set("sort-values".to_owned(), "true".to_owned());
