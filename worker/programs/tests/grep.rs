@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+#[expect(dead_code, reason = "made for other tests too")]
 mod common;
 
 use common::{Inputs, Shape, adversarial};
