@@ -191,7 +191,11 @@ fn fold(word: &[u8], folded: &mut Vec<u8>) {
 }
 
 #[inline]
-fn scan_windows<const LETTERS: bool>(words: Words, text: &[u8], mut word: impl FnMut(Range<usize>)) {
+fn scan_windows<const LETTERS: bool>(
+    words: Words,
+    text: &[u8],
+    mut word: impl FnMut(Range<usize>),
+) {
     let mut base = 0;
     // Where the word began that the last window ended in.
     let mut open: Option<usize> = None;

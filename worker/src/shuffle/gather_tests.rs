@@ -156,7 +156,10 @@ fn map_that_ran_again_is_fetched_from_where_it_is_now() {
     let complaint = gather.failed(output(0, 1), holder(1), Failure::Gone, Instant::now());
     assert_eq!(complaint, None);
     let asked = gather.next_batch(|_| false).unwrap();
-    assert_eq!((asked.holder, asked.outputs), (holder(2), vec![output(0, 2)]));
+    assert_eq!(
+        (asked.holder, asked.outputs),
+        (holder(2), vec![output(0, 2)])
+    );
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::shuffle::memory::Pool;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use vivat_engine::SegmentWriter;
-use vivat_proto::v1::segment_service_server::SegmentServiceServer;
 use vivat_ground::Transport;
+use vivat_proto::v1::segment_service_server::SegmentServiceServer;
 use vivat_shared::ids::{AttemptId, Epoch, JobId, RoundId, WorkerId};
 
 /// Serves map outputs 0 and 1 of job 1, each with two partitions.

@@ -305,18 +305,16 @@ impl<P: Program> Emit<P::Key, P::Value> for MergeTable<'_, P> {
     }
 
     #[inline]
-    fn emit_slice(
-        &mut self,
-        text: &[u8],
-        slice: Range<usize>,
-        value: <P::Value as Value>::View<'_>,
-    ) where
+    fn emit_slice(&mut self, text: &[u8], slice: Range<usize>, value: <P::Value as Value>::View<'_>)
+    where
         P::Key: TextKey,
     {
         let bytes = slice.len();
         let key = P::Key::of_text(&text[slice.clone()]);
         match (text[slice.start..].first_chunk(), P::Key::encoded(key)) {
-            (Some(front), Some(key)) if (1..=SHORT_BYTES).contains(&bytes) && key.len() == bytes => {
+            (Some(front), Some(key))
+                if (1..=SHORT_BYTES).contains(&bytes) && key.len() == bytes =>
+            {
                 self.emitted += 1;
                 let probe = Probe::of_front(front, bytes);
                 self.pending.push((probe, P::Value::own(value)));

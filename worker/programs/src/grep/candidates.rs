@@ -94,9 +94,7 @@ fn matches_line_end(hir: &Hir) -> bool {
             .any(|range| range.start() <= b'\n' && b'\n' <= range.end()),
         HirKind::Repetition(repetition) => matches_line_end(&repetition.sub),
         HirKind::Capture(capture) => matches_line_end(&capture.sub),
-        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
-            parts.iter().any(matches_line_end)
-        }
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(matches_line_end),
     }
 }
 
@@ -158,7 +156,9 @@ mod tests {
 
     #[test]
     fn expressions_that_ask_for_more_than_a_line_are_matched_line_by_line() {
-        for pattern in [r"\Awhale", r"sea\z", r"a\s", "[^a]", "(?s).", "(?-m)^a", "(?Rm)a$"] {
+        for pattern in [
+            r"\Awhale", r"sea\z", r"a\s", "[^a]", "(?s).", "(?-m)^a", "(?Rm)a$",
+        ] {
             assert!(Candidates::of(pattern, false).is_none(), "{pattern}");
         }
         let at_line_end = Candidates::of("whale$", false).unwrap();

@@ -21,8 +21,8 @@ use memchr::memchr_iter;
 use regex::bytes::{Regex, RegexBuilder};
 use vivat_engine::{Executable, Runner};
 use vivat_mapreduce::{
-    Block, Emit, EncodedKey, Framing, MapContext, Mapper, Output, Program, ProgramError, Record, ReduceContext,
-    Reducer, Values,
+    Block, Emit, EncodedKey, Framing, MapContext, Mapper, Output, Program, ProgramError, Record,
+    ReduceContext, Reducer, Values,
 };
 
 use crate::catalogue::{Format, ProgramEntry};

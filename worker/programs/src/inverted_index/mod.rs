@@ -13,8 +13,8 @@ mod positions;
 
 use vivat_engine::{Executable, Runner};
 use vivat_mapreduce::{
-    Block, Combiner, Emit, EncodedKey, MapContext, Mapper, Output, Program, ProgramError,
-    Record, ReduceContext, Reducer, Values,
+    Block, Combiner, Emit, EncodedKey, MapContext, Mapper, Output, Program, ProgramError, Record,
+    ReduceContext, Reducer, Values,
 };
 
 use crate::catalogue::{Format, ProgramEntry};

@@ -9,8 +9,8 @@ use vivat_mapreduce::{
     ReduceContext, Reducer, Values,
 };
 
-use super::key::{self, IndexKey, Names, View};
 use super::Reading;
+use super::key::{self, IndexKey, Names, View};
 use crate::decimal::Decimal;
 use crate::words::{records_of, scan_folded};
 
