@@ -208,7 +208,7 @@ fn commands_filters_and_whole_files_are_read_as_mrjob_reads_them() {
 
 /// mrjob's own runners give the path itself, ours a copy and its name.
 #[test]
-fn mapper_of_whole_files_gets_each_file_once_packed_or_not() {
+fn mapper_of_whole_files_gets_each_file_once() {
     let Some(python) = python() else { return };
     let cluster = Cluster::start(Shape::default());
     let script = Script::over("file_sizes", &TEXTS);
