@@ -352,9 +352,12 @@ impl CsvHeader {
         };
         let columns = match memchr(b'"', record.bytes) {
             None => memchr_iter(b',', record.bytes).count() + 1,
-            Some(_) => row
-                .unquote(record.bytes)
-                .ok_or_else(|| unclosed(record.offset))?,
+            Some(_) => match row.unquote(record.bytes) {
+                Some(columns) => columns,
+                // What was read so far may end with a line within quotes.
+                None if !is_all => return Ok(None),
+                None => return Err(unclosed(record.offset)),
+            },
         };
         let names = row
             .read(record, columns)?

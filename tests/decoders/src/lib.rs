@@ -21,6 +21,7 @@ mod history;
 mod masters;
 mod messages;
 mod raft;
+mod records;
 mod segments;
 mod workers;
 
@@ -80,7 +81,7 @@ impl Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     segments::RUN,
     segments::FILE,
     segments::RECORDS,
@@ -99,6 +100,8 @@ pub const TARGETS: [Target; 18] = [
     blocks::BLOCK_FILE,
     cli::JOB_FILE,
     cli::CONFIG_FILE,
+    records::CSV,
+    records::CUT_POINTS,
 ];
 
 /// The target of that name.

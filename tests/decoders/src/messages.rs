@@ -23,6 +23,8 @@ use vivat_shared::dataset::{
 };
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::JobSpec;
+use vivat_shared::logs::LogEntry;
+use vivat_shared::timeline::AttemptSpan;
 use vivat_shared::view::{JobView, WorkerView};
 
 use crate::{Target, assert_same, history};
@@ -35,7 +37,7 @@ pub const DETAILS: Target = Target::new("error_details", details, detail_values)
 type Check = fn(&[u8]);
 
 /// Those with a domain type, then those that are read field by field.
-const CHECKS: [Check; 82] = [
+const CHECKS: [Check; 107] = [
     |bytes| both::<v1::JobSpec, JobSpec>(bytes),
     |bytes| both::<v1::Job, JobView>(bytes),
     |bytes| both::<v1::JobFailure, JobFailure>(bytes),
@@ -118,6 +120,31 @@ const CHECKS: [Check; 82] = [
     message::<v1::ReadBlockResponse>,
     message::<v1::CopyBlockRequest>,
     message::<v1::ListHeldBlocksResponse>,
+    |bytes| both::<v1::AttemptSpan, AttemptSpan>(bytes),
+    |bytes| both::<v1::LogEntry, LogEntry>(bytes),
+    message::<v1::GetTimelineRequest>,
+    message::<v1::GetTimelineResponse>,
+    message::<v1::RetryJobRequest>,
+    message::<v1::RetryJobResponse>,
+    message::<v1::ListLogsRequest>,
+    message::<v1::ListLogsResponse>,
+    message::<v1::GetJobRequest>,
+    message::<v1::ExplainJobRequest>,
+    message::<v1::DrainWorkerRequest>,
+    message::<v1::AppendBlocksResponse>,
+    message::<v1::VerifyBlocksRequest>,
+    message::<v1::VerifyBlocksResponse>,
+    message::<v1::ListHeldBlocksRequest>,
+    message::<v1::GetValueRequest>,
+    message::<v1::RemoveValueRequest>,
+    message::<v1::ListValuesRequest>,
+    message::<raft::AppendEntriesResponse>,
+    message::<raft::StreamAppendResponse>,
+    message::<raft::RequestVoteRequest>,
+    message::<raft::RequestVoteResponse>,
+    message::<raft::RequestPreVoteRequest>,
+    message::<raft::RequestPreVoteResponse>,
+    message::<raft::InstallSnapshotResponse>,
 ];
 
 fn conversions(bytes: &[u8]) {
