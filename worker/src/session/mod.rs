@@ -211,7 +211,7 @@ impl Session {
         loop {
             tokio::select! {
                 biased;
-                answer = call_over(&self.leader, budget, per_try, request, &call) => {
+                answer = ask_leader(&self.leader, budget, per_try, request, &call) => {
                     return answer;
                 }
                 // A leader that was stopped or cut off answers nothing, and
@@ -271,13 +271,14 @@ where
     F: Fn(WorkerServiceClient<Channel>, Request<R>) -> Fut,
     Fut: Future<Output = Result<tonic::Response<T>, Status>>,
 {
-    call_over(leader, budget, per_try, request, |channel, request| {
+    ask_leader(leader, budget, per_try, request, |channel, request| {
         call(vivat_client::worker_service(channel), request)
     })
     .await
 }
 
-async fn call_over<R, T, F, Fut>(
+/// One call to any of the leader's services, with its deadline on the wire.
+async fn ask_leader<R, T, F, Fut>(
     leader: &LeaderClient,
     budget: Duration,
     per_try: Duration,
