@@ -9,6 +9,8 @@ use std::process::Output;
 use crate::harness::{Cluster, JobView, Shape, describe, vivat};
 
 const GIB: u64 = 1024 * 1024 * 1024;
+/// Commands that wait for one job, each as long as a command may take.
+const WAITS_MAX: usize = 3;
 
 fn small_cluster() -> Cluster {
     let cluster = Cluster::start(Shape {
@@ -46,7 +48,10 @@ fn assert_fails_once(cluster: &Cluster, args: &[&str], code: &str, parts: &[&str
     );
     let id = String::from_utf8(submitted.stdout).expect("ids are text");
     let id = id.trim_end();
-    let waited = cluster.vivat(&["job", "wait", id]);
+    // Millions of splits take their time where the machine is busy.
+    let mut waits = (0..WAITS_MAX).map(|_| cluster.vivat(&["job", "wait", id]));
+    let waited = waits.find(|waited| waited.status.code().is_some());
+    let waited = waited.unwrap_or_else(|| panic!("{args:?} goes on and on"));
     assert_refused(args[0], &waited, 1, parts);
     let view = cluster.show(id).expect("the leader answers");
     assert_eq!(view.state(), "failed", "{}", view.0);
@@ -111,14 +116,9 @@ fn what_a_job_file_cannot_hold_is_refused_when_it_is_submitted() {
             "1 to 64 steps",
         ),
         (
-            "rounds",
-            format!("{head}{step}rounds = 10001\n"),
-            "1 to 10000",
-        ),
-        (
             "repeats",
             format!("{head}{step}rounds = 2\n"),
-            "closes its rounds",
+            "does not close rounds",
         ),
         (
             "reducers",
