@@ -42,7 +42,7 @@ pub(crate) const ENTRY: ProgramEntry = ProgramEntry {
             name: "tolerance",
             kind: ParameterKind::Number {
                 min: 0.0,
-                max: 1e100,
+                max: f64::MAX,
             },
             default: Some("0.0001"),
             help: "the rounds end when no centroid moved farther than this",

@@ -142,7 +142,7 @@ const fn number(name: &'static str, default: &'static str, help: &'static str) -
         name,
         kind: ParameterKind::Number {
             min: 0.0,
-            max: 1e100,
+            max: f64::MAX,
         },
         default: Some(default),
         help,
