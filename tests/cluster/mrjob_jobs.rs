@@ -336,8 +336,8 @@ fn script_that_cannot_be_run_says_why_before_anything_is_submitted() {
         fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
         fs::write(path, text).expect("the test writes its scripts");
     };
-    const JOB: &str = "from mrjob.job import MRJob\nclass Job(MRJob):\n    def mapper(self, _, x):\n        \
-        yield x, 1\n";
+    const JOB: &str = "from mrjob.job import MRJob\nclass Job(MRJob):\n    \
+        def mapper(self, _, x):\n        yield x, 1\n";
     const RUN: &str = "if __name__ == '__main__':\n    Job.run()\n";
     const JAR: &str = "    def steps(self):\n        from mrjob.step import JarStep\n        \
         return [JarStep(jar='x.jar')]\n";
