@@ -249,7 +249,8 @@ fn snapshot_of_format_5_is_read_and_written_to_the_byte() {
 }
 
 /// Datasets and values came with version 3, steps that repeat with version 4, logs,
-/// retries and notices with version 5, all before anything was released: no reader of those before them is kept.
+/// retries and notices with version 5, all before anything was released: no reader
+/// of those before them is kept.
 #[test]
 fn snapshot_of_a_former_format_is_refused_by_its_version() {
     for version in [2, 3, 4] {

@@ -38,7 +38,27 @@ pub(super) fn apply(
     }
     context.state.check_live(attempt, worker)?;
     keep_log_of(context, attempt, worker, outcome);
-    let refused = match outcome {
+    // An outcome that contradicts its task is a defect of the worker: it costs
+    // the attempt, because nothing else would ever end it.
+    if let Err(cause) = take(context, attempt, worker, outcome) {
+        let failure = AttemptFailure {
+            log: None,
+            cause,
+            input: None,
+            output_tail: String::new(),
+        };
+        fail(context, attempt, worker, &failure);
+    }
+    Ok(Reply::Done)
+}
+
+fn take(
+    context: &mut Context<'_>,
+    attempt: AttemptId,
+    worker: WorkerEpoch,
+    outcome: &Outcome,
+) -> Result<(), FailureCause> {
+    match outcome {
         Outcome::Planned {
             chunks,
             files,
@@ -98,19 +118,7 @@ pub(super) fn apply(
             take_back(context, attempt, worker);
             Ok(())
         }
-    };
-    // An outcome that contradicts its task is a defect of the worker: it costs
-    // the attempt, because nothing else would ever end it.
-    if let Err(cause) = refused {
-        let failure = AttemptFailure {
-            log: None,
-            cause,
-            input: None,
-            output_tail: String::new(),
-        };
-        fail(context, attempt, worker, &failure);
     }
-    Ok(Reply::Done)
 }
 
 /// What an attempt wrote stays readable when its worker is gone.
