@@ -27,7 +27,9 @@ const BELOW: &str = "http://files.invalid/~/~/~/~/~/~/~/~/";
 /// server that is made up.
 fn resolved(page: &str, href: &str) -> Option<String> {
     let other = ["javascript:", "data:", "mailto:", "tel:", "about:", "blob:"];
-    let is_other = other.iter().any(|scheme| href.to_ascii_lowercase().starts_with(scheme));
+    let is_other = other
+        .iter()
+        .any(|scheme| href.to_ascii_lowercase().starts_with(scheme));
     if href.is_empty() || href.starts_with('#') || is_other {
         return None;
     }
@@ -38,7 +40,11 @@ fn resolved(page: &str, href: &str) -> Option<String> {
     if let Ok(url) = Url::parse(href) {
         let is_web = url.scheme().starts_with("http");
         let as_written = || href.split('#').next().unwrap_or_default().to_owned();
-        return Some(if is_web { without_fragment(url).into() } else { as_written() });
+        return Some(if is_web {
+            without_fragment(url).into()
+        } else {
+            as_written()
+        });
     }
     if page.starts_with("http") {
         let joined = Url::parse(page).and_then(|page| page.join(href));
@@ -49,17 +55,25 @@ fn resolved(page: &str, href: &str) -> Option<String> {
     }
     // What no link leaves, and the server's name for what is below it.
     let root = match (page.find("://"), page.starts_with('/')) {
-        (Some(at), _) => page[at + 3..].find('/').map_or(page, |slash| &page[..at + 4 + slash]),
+        (Some(at), _) => page[at + 3..]
+            .find('/')
+            .map_or(page, |slash| &page[..at + 4 + slash]),
         (None, true) => "/",
         (None, false) => "",
     };
-    let server = if root.is_empty() { BELOW } else { "http://files.invalid/" };
+    let server = if root.is_empty() {
+        BELOW
+    } else {
+        "http://files.invalid/"
+    };
     let joined = Url::parse(server)
         .and_then(|url| url.join(&page[root.len()..].replace('%', "%25").replace('?', "%3F")))
         .and_then(|url| url.join(href))
         .ok()?;
     let path = percent_decode_str(joined.path()).decode_utf8().ok()?;
-    let query = joined.query().map_or_else(String::new, |query| format!("?{query}"));
+    let query = joined
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
     let left = path.trim_start_matches('/');
     if href.starts_with('/') || !root.is_empty() {
         let root = if root.is_empty() { "/" } else { root };

@@ -86,14 +86,19 @@ impl Page {
 }
 
 fn is_web(name: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| name.starts_with(scheme))
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| name.starts_with(scheme))
 }
 
 /// Letters, then letters, digits, `+`, `-` and `.`, then a colon.
 fn scheme(href: &str) -> Option<&str> {
     let (scheme, _) = href.split_once(':')?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    let begins = scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    let begins = scheme
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic());
     (begins && scheme.bytes().all(fits)).then_some(scheme)
 }
 
@@ -118,7 +123,11 @@ fn beside(root: &str, folders: &[String], name: &str, href: &str) -> String {
         Some(_) | None => path.to_owned(),
     };
     let is_rooted = path.starts_with('/');
-    let root = if is_rooted && root.is_empty() { "/" } else { root };
+    let root = if is_rooted && root.is_empty() {
+        "/"
+    } else {
+        root
+    };
     let mut all: Vec<&str> = if is_rooted {
         Vec::new()
     } else {
@@ -143,7 +152,11 @@ fn beside(root: &str, folders: &[String], name: &str, href: &str) -> String {
             component => all.push(component),
         }
     }
-    let end = if is_folder && !all.is_empty() { "/" } else { "" };
+    let end = if is_folder && !all.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     let found = format!("{root}{}{end}", all.join("/"));
     match found.as_str() {
         "" => format!("./{query}"),
@@ -163,7 +176,11 @@ mod tests {
     fn links_of_a_file_lead_to_files_beside_it_as_they_would_have_been_typed() {
         for (page, href, expected) in [
             ("tour.html", "harbour.html", "harbour.html"),
-            ("data/input/tour.html", "harbour.html#fish", "data/input/harbour.html"),
+            (
+                "data/input/tour.html",
+                "harbour.html#fish",
+                "data/input/harbour.html",
+            ),
             ("data/input/tour.html", "./a/../b.html", "data/input/b.html"),
             ("data/input/tour.html", "../c.html?x=1", "data/c.html?x=1"),
             ("data/tour.html", "../../up.html", "../up.html"),
@@ -176,9 +193,17 @@ mod tests {
             ("data/tour.html", "my%20page.html", "data/my page.html"),
             ("data/tour.html", "a%0Ab.html", "data/a%0Ab.html"),
             ("vivat://site/x/a.html", "../b.html", "vivat://site/b.html"),
-            ("vivat://site/x/a.html", "../../b.html", "vivat://site/b.html"),
+            (
+                "vivat://site/x/a.html",
+                "../../b.html",
+                "vivat://site/b.html",
+            ),
             ("file:///srv/a.html", "b.html", "file:///srv/b.html"),
-            ("s3://bucket/www/a b.html", "ü.html", "s3://bucket/www/ü.html"),
+            (
+                "s3://bucket/www/a b.html",
+                "ü.html",
+                "s3://bucket/www/ü.html",
+            ),
         ] {
             assert_eq!(target(page, href), expected, "{href} of {page}");
         }
@@ -204,7 +229,13 @@ mod tests {
 
     #[test]
     fn links_within_the_page_and_to_no_page_are_none() {
-        for href in ["#top", " ", "javascript:void(0)", "MAILTO:a@b.example", "data:,x"] {
+        for href in [
+            "#top",
+            " ",
+            "javascript:void(0)",
+            "MAILTO:a@b.example",
+            "data:,x",
+        ] {
             assert_eq!(Page::of("a.html").target(href), None, "{href}");
         }
     }
