@@ -57,6 +57,7 @@
 //! }
 //! ```
 
+mod allocator;
 mod app;
 mod args;
 mod commands;
@@ -141,7 +142,12 @@ fn run_command() -> ExitCode {
     descriptors::raise();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match parse(&arguments) {
-        Ok(invocation) => run(invocation),
+        Ok(invocation) => {
+            if matches!(invocation.cli.command, args::Command::Worker(_)) {
+                allocator::give_back_at_once(&arguments);
+            }
+            run(invocation)
+        }
         Err(Parsed::Text(code)) => code,
         Err(Parsed::Failed(failure)) => report(&failure, asks_json(&arguments), false),
     }

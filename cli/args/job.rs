@@ -208,7 +208,7 @@ pub enum JobCommand {
         after_help = "Examples:\n  vivat job plan word-count 'logs/*.txt' --output out/words\n  \
             vivat job plan job.toml -o json"
     )]
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// One job in full
     #[command(after_help = "Example:\n  vivat job show job-17 -o json")]
     Show(JobRef),

@@ -2,9 +2,7 @@
 //! twenty times as much goes through a cluster, and what the operating system saw
 //! of each worker at most is looked at. What was made of it is right.
 //!
-//! The allocator keeps what was freed for a second before it gives it back, which
-//! on a busy worker is much; here it gives back at once, so that what is counted is
-//! what the worker holds. The pages of its binary are not counted.
+//! The pages of its binary are not counted.
 //!
 //! `VIVAT_WORKER_MEMORY_MIB=N` tries another memory than 16 MiB a worker.
 
@@ -50,7 +48,6 @@ impl Bench {
         let workers = ["worker-a", "worker-b"].map(|name| {
             let start = Start {
                 args,
-                environment: vec![("MIMALLOC_PURGE_DELAY", "0".to_owned())],
                 ..Start::at(name, cluster.path(name))
             };
             start.spawn(&cluster)
@@ -88,7 +85,7 @@ impl Bench {
         for worker in &self.workers {
             let most = most_resident_bytes(worker.id());
             let name = args[0];
-            println!("{name}: a worker had {} MiB at most", most / MIB);
+            eprintln!("{name}: a worker had {} MiB at most", most / MIB);
             let allowed = self.memory + BESIDE_BYTES;
             assert!(most <= allowed, "{name}: {most} bytes of {allowed}");
         }
@@ -186,7 +183,7 @@ fn write_lines(path: &Path, lines: u64) {
 /// Nine letters that stand for the upper bits of a number, and a blank. Two
 /// numbers may have the same only when there are very many of them.
 fn push_word(line: &mut Vec<u8>, number: u64) {
-    let mut rest = u128::from(number) * 26_u128.pow(9) >> 64;
+    let mut rest = (u128::from(number) * 26_u128.pow(9)) >> 64;
     for _ in 0..9 {
         let letter = u8::try_from(rest % 26).expect("below 26");
         line.push(b'a' + letter);

@@ -29,8 +29,6 @@ pub use config::{
 pub use dir::DirError;
 pub use remote::display_url;
 pub use sink::objects::{ObjectResult, ReadError};
-pub use source::{
-    Cutting, Preview, Standing, UrlFile, UrlReader, list_inputs, preview, standing,
-};
+pub use source::{Cutting, Preview, Standing, UrlFile, UrlReader, list_inputs, preview, standing};
 pub use vivat_engine::SegmentCompression;
 pub use worker::{StartError, Worker, WorkerHandle};

@@ -31,13 +31,13 @@ pub use wait::{end_of, wait_for};
 pub async fn job(app: &App, command: JobCommand, given: &Given<'_>) -> Result<(), Failure> {
     // A plan alone can be made without a cluster.
     let command = match command {
-        JobCommand::Plan(args) => return plan::plan(app, args, given).await,
+        JobCommand::Plan(args) => return plan::plan(app, *args, given).await,
         other => other,
     };
     let client = app.client()?;
     match command {
         JobCommand::List { limit } => show::list(app, &client.list_jobs(limit).await?),
-        JobCommand::Plan(args) => plan::plan(app, args, given).await,
+        JobCommand::Plan(args) => plan::plan(app, *args, given).await,
         JobCommand::Show(job) => show::show(app, &client.get_job(job.job).await?),
         JobCommand::Watch(wait) => wait::watch(app, &client, wait).await,
         JobCommand::Wait(wait) => wait::wait(app, &client, wait).await,

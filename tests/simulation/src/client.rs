@@ -106,7 +106,7 @@ impl World {
         match (timer, submission.job) {
             (ClientTimer::Submit, _) => {
                 let key = submission.key.clone();
-                let spec = submission.spec.clone();
+                let spec = Box::new(submission.spec.clone());
                 self.ask(at, Asked::Submit, Request::Submit { key, spec });
             }
             (ClientTimer::Cancel, Some(job))

@@ -83,7 +83,7 @@ pub enum Request {
     },
     Submit {
         key: String,
-        spec: JobSpec,
+        spec: Box<JobSpec>,
     },
     Cancel {
         job: JobId,

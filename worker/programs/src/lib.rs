@@ -34,8 +34,7 @@ mod words;
 
 pub use catalogue::{
     Build, Built, Format, Oracle, OracleInput, ProgramEntry, RegisterError, built, catalogue,
-    expand, find, hidden, nearest, register,
-    writes_a_model,
+    expand, find, hidden, nearest, register, writes_a_model,
 };
 pub use parameters::{
     ParameterError, ParameterKind, ParameterSpec, Parameters, validate_parameters,

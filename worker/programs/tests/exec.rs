@@ -46,7 +46,7 @@ fn have(programs: &[&str]) -> bool {
         .iter()
         .find(|name| !std::env::split_paths(&path).any(|directory| directory.join(name).exists()));
     if let Some(missing) = missing {
-        println!("skipped: there is no `{missing}` on this machine");
+        eprintln!("skipped: there is no `{missing}` on this machine");
     }
     prepare();
     missing.is_none()

@@ -77,7 +77,9 @@ impl Runner {
         // Whoever is first in the process wins; it is the same one everywhere.
         let _taken = rustls::crypto::ring::default_provider().install_default();
         let sent = async {
-            let client = reqwest::Client::builder().timeout(WEBHOOK_TIMEOUT).build()?;
+            let client = reqwest::Client::builder()
+                .timeout(WEBHOOK_TIMEOUT)
+                .build()?;
             let request = client.post(url).header("content-type", "application/json");
             request.body(body).send().await
         };
@@ -87,7 +89,10 @@ impl Runner {
             // Without the URL, which may hold a secret.
             Ok(Err(error)) => Err(problem(&told(&error.without_url()))),
             Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
-            Ok(Ok(answer)) => Err(problem(&format!("the webhook answered {}", answer.status()))),
+            Ok(Ok(answer)) => Err(problem(&format!(
+                "the webhook answered {}",
+                answer.status()
+            ))),
         }
     }
 }

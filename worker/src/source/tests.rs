@@ -108,11 +108,7 @@ fn file(name: &str, bytes: u64) -> InputFile {
     }
 }
 
-fn cut(
-    format: InputFormat,
-    split_bytes: u64,
-    files: Vec<InputFile>,
-) -> (Vec<PlanChunk>, PlanSums) {
+fn cut(format: InputFormat, split_bytes: u64, files: Vec<InputFile>) -> (Vec<PlanChunk>, PlanSums) {
     let mut chunks = Vec::new();
     let mut send = |number: u32, chunk: PlanChunk| -> Result<(), FailureCause> {
         assert_eq!(number as usize, chunks.len());

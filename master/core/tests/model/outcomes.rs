@@ -3,6 +3,7 @@
 use vivat_core::command::{Command, Reply};
 use vivat_shared::attempt::{Outcome, PlanChunk};
 use vivat_shared::ids::{AttemptId, TaskKind, WorkerEpoch};
+use vivat_shared::logs::AttemptLog;
 use vivat_shared::plan::checksum;
 use vivat_shared::size_code::SizeCode;
 
@@ -17,8 +18,8 @@ impl World {
         let live = self.live().contains(&(attempt, worker));
         let outcome = match dice[2] % 4 {
             _ if well => self.success(attempt, worker, dice[3] % 5),
-            0 => build::failed("program"),
-            1 => build::failed("not-found"),
+            0 => build::failed("program", said(attempt, worker, dice[3])),
+            1 => build::failed("not-found", None),
             2 => Outcome::HandedBack,
             _ => Outcome::Killed,
         };
@@ -47,7 +48,7 @@ impl World {
                 let spec = vivat_core::job_spec(self.state(), attempt.job());
                 let reducers = spec.map_or(1, |spec| spec.steps[0].reducers);
                 Outcome::Mapped {
-                    log: None,
+                    log: said(attempt, worker, size),
                     segments: segments(attempt, reducers),
                     counters: build::counters(1),
                     skipped: Vec::new(),
@@ -91,4 +92,9 @@ pub fn segments(attempt: AttemptId, reducers: u32) -> Vec<SizeCode> {
     (0..reducers)
         .map(|partition| SizeCode::of(u64::from(attempt.task.index + partition) * 7))
         .collect()
+}
+
+/// What some attempts wrote to their standard error.
+fn said(attempt: AttemptId, worker: WorkerEpoch, dice: u16) -> Option<AttemptLog> {
+    (dice % 2 == 1).then(|| build::log(attempt, 10, &[worker.worker.0]))
 }

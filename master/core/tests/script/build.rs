@@ -221,19 +221,13 @@ pub fn reduced(bytes: u64, blocks: Vec<ReplicatedBlock>) -> Outcome {
     }
 }
 
-/// What an attempt wrote to its standard error: `log=BYTES:WORKERS`, in one block.
-pub fn log(attempt: AttemptId, options: &Options<'_>) -> Option<AttemptLog> {
-    let (bytes, workers) = options.get("log")?.split_once(':')?;
-    let bytes = bytes.parse().unwrap();
-    let workers: Vec<u32> = workers
-        .split(',')
-        .map(|worker| worker.parse().unwrap())
-        .collect();
-    Some(AttemptLog {
+/// What an attempt wrote to its standard error, in one block.
+pub fn log(attempt: AttemptId, bytes: u64, workers: &[u32]) -> AttemptLog {
+    AttemptLog {
         bytes,
         truncated: false,
-        blocks: vec![block(log_block(attempt, 0), bytes, &workers)],
-    })
+        blocks: vec![block(log_block(attempt, 0), bytes, workers)],
+    }
 }
 
 /// The outcome of a failed attempt.

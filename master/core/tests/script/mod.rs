@@ -15,6 +15,7 @@ use vivat_shared::attempt::{FetchFailure, Outcome, PlanChunk, SkippedRecord, cou
 use vivat_shared::ids::{
     AttemptId, ClusterId, Epoch, JobId, NodeId, Seat, SegmentId, TaskId, WorkerEpoch, WorkerId,
 };
+use vivat_shared::logs::AttemptLog;
 use vivat_shared::plan::checksum;
 use vivat_shared::size_code::SizeCode;
 
@@ -92,7 +93,7 @@ fn mapped(words: &Words<'_>) -> Outcome {
         counters.insert(counters::MAP_RECORDS_SKIPPED.to_owned(), skipped);
     }
     Outcome::Mapped {
-        log: build::log(words.parse(2), &words.options),
+        log: log_of(words.parse(2), &words.options),
         segments: sizes(words.at(3)),
         counters,
         skipped: (0..skipped).map(record_skipped).collect(),
@@ -262,10 +263,7 @@ impl Runner {
                 words.options.get("error"),
             )),
             "committed" => finish(Outcome::Committed),
-            "failed" => finish(build::failed(
-                words.at(3),
-                build::log(attempt, &words.options),
-            )),
+            "failed" => finish(build::failed(words.at(3), log_of(attempt, &words.options))),
             "told" => finish(Outcome::Notified),
             "killed" => finish(Outcome::Killed),
             "handed-back" => finish(Outcome::HandedBack),
@@ -455,4 +453,14 @@ fn record_skipped(offset: u64) -> SkippedRecord {
         bytes: b"bad".to_vec(),
         problem: "not a number".to_owned(),
     }
+}
+
+/// `log=BYTES:WORKERS`, if it is there.
+fn log_of(attempt: AttemptId, options: &BTreeMap<&str, &str>) -> Option<AttemptLog> {
+    let (bytes, workers) = options.get("log")?.split_once(':')?;
+    let workers: Vec<u32> = workers
+        .split(',')
+        .map(|worker| worker.parse().unwrap())
+        .collect();
+    Some(build::log(attempt, bytes.parse().unwrap(), &workers))
 }

@@ -298,7 +298,7 @@ fn to_propose(body: Request) -> (Question, Vec<Command>) {
         Request::FetchFailure { worker, failure } => {
             Command::ReportFetchFailure { worker, failure }
         }
-        Request::Submit { key, spec } => Command::SubmitJob { key, spec },
+        Request::Submit { key, spec } => Command::SubmitJob { key, spec: *spec },
         Request::Cancel { job } => Command::CancelJob { job },
         Request::Retry { key, job } => Command::RetryJob { key, job },
         Request::Drain { worker, draining } => Command::DrainWorker {

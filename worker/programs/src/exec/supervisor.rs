@@ -123,10 +123,7 @@ fn lower(limits: &Limits) -> Vec<(Resource, Rlimit)> {
     for (resource, current) in wanted {
         let before = getrlimit(resource);
         let fits = current.is_some_and(|wanted| before.current.is_none_or(|now| wanted < now));
-        let after = Rlimit {
-            current,
-            ..before.clone()
-        };
+        let after = Rlimit { current, ..before };
         if fits && setrlimit(resource, after).is_ok() {
             lowered.push((resource, before));
         }

@@ -35,7 +35,6 @@ fn units(number: f64) -> BigInt {
 /// The double nearest to a fraction.
 #[expect(
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     reason = "this is the rounding, and lengths are small"
 )]

@@ -226,7 +226,7 @@ impl WithSimd for Pass<'_> {
                         net,
                         x,
                         scratch: &mut *scratch,
-                        gradient: &mut **gradient,
+                        gradient,
                     });
                 }
             }
