@@ -256,6 +256,15 @@ impl Round {
         }
     }
 
+    /// Where a process is to be struck: a step that closes writes blocks, and no part
+    /// of a directory is ever done.
+    fn point(&self, point: &'static str) -> &'static str {
+        match self.workload.program {
+            "linear-regression" => "map-done",
+            _ => point,
+        }
+    }
+
     fn args(&self) -> Vec<&'static str> {
         let Workload {
             program,
@@ -274,6 +283,7 @@ fn every_program_gives_the_oracles_bytes_while_workers_die_and_return() {
     for number in 0..WORKLOADS.len() {
         let round = Round::of(number);
         let (point, without_segments) = DEATHS[number % DEATHS.len()];
+        let point = round.point(point);
         bench.order(point, 1, "kill");
         let id = bench.submit(&round);
         await_true("a worker's death", || {
@@ -300,10 +310,10 @@ fn every_program_gives_the_oracles_bytes_while_leaders_die() {
             split_size: SMALL_SPLIT,
             ..Round::of(number)
         };
-        let point = match round.reducers {
+        let point = round.point(match round.reducers {
             "7" => "part-done",
             _ => "map-done",
-        };
+        });
         for order in 1..=ORDERS_MAX {
             bench.order(point, order, "sleep");
         }

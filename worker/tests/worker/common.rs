@@ -1,8 +1,11 @@
 //! What the tests of a worker need around it.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use vivat_shared::attempt::{Assignment, Broadcast, InputFile, InputOrigin, SplitRange, Work};
 use vivat_shared::ids::AttemptId;
 use vivat_shared::job::{
@@ -88,11 +91,26 @@ pub fn blocking_input(directory: &Path, name: &str) -> std::path::PathBuf {
     path
 }
 
-/// Lets the map of a blocking input go on.
+/// Lets the map of a blocking input go on, once it is in `open`.
 pub async fn let_go(path: std::path::PathBuf) {
-    tokio::task::spawn_blocking(move || drop(std::fs::File::options().write(true).open(path)))
-        .await
-        .unwrap();
+    let reader = |path: &Path| {
+        let mut options = File::options();
+        options
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        options.open(path).is_ok()
+    };
+    eventually("a map opens the pipe", || reader(&path)).await;
+}
+
+/// Lets a map go on that was killed, maybe before it came to open its input, until
+/// what follows it has ended.
+pub async fn let_go_killed<T>(path: std::path::PathBuf, next: impl Future<Output = T>) -> T {
+    tokio::pin!(next);
+    tokio::select! {
+        ended = &mut next => ended,
+        () = let_go(path) => next.await,
+    }
 }
 
 /// What all parts of a job must hold, one after another, by the oracle.

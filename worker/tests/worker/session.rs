@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::common::{blocking_input, config, eventually, id, let_go, map_of, start, word_count};
+use crate::common::{
+    blocking_input, config, eventually, id, let_go, let_go_killed, map_of, start, word_count,
+};
 use crate::leader::{FakeLeader, State};
 use vivat_shared::attempt::{Outcome, Work};
 use vivat_shared::cause::FailureCause;
@@ -142,11 +144,10 @@ async fn stale_epoch_ends_what_is_held_and_keeps_the_segments() {
     leader
         .until("nothing is held", |state| state.held.is_empty())
         .await;
-    let_go(pipe).await;
     // The slot is free again, and the killed attempt is not reported.
     let next = "job-1.0.0.map-2.1";
     leader.grant(&spec, [map_of(next, &temp.path().join("a.txt"))]);
-    leader.outcome(id(next)).await;
+    let_go_killed(pipe, leader.outcome(id(next))).await;
     leader.look(|state| assert_eq!(state.reports.len(), 2));
     worker.shutdown().await;
 }
@@ -169,10 +170,9 @@ async fn killed_attempt_is_not_reported_and_frees_its_slot() {
     leader
         .until("it is given up", |state| state.held.is_empty())
         .await;
-    let_go(pipe).await;
     let next = "job-1.0.0.map-1.1";
     leader.grant(&spec, [map_of(next, &temp.path().join("a.txt"))]);
-    leader.outcome(id(next)).await;
+    let_go_killed(pipe, leader.outcome(id(next))).await;
     leader.look(|state| assert_eq!(state.reports.len(), 1));
     worker.shutdown().await;
 }
