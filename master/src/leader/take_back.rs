@@ -28,18 +28,19 @@ impl Leader {
     /// to grant.
     pub(super) fn take_back(&self) {
         let now = Instant::now();
+        let waiting = self.sessions().with_room();
+        let (Some(since), false) = (now.checked_sub(PAUSE), waiting.is_empty()) else {
+            return;
+        };
+        let slots: Vec<(WorkerId, u32)> = self.raft.read(|state| {
+            let slots_of = |id: WorkerId| Some((id, state.worker(id)?.info.slots));
+            waiting.into_iter().filter_map(slots_of).collect()
+        });
         let (idle, holders) = {
             let sessions = self.sessions();
-            let idle = sessions.idle();
-            if idle.is_empty() {
-                return;
-            }
-            let Some(since) = now.checked_sub(PAUSE) else {
-                return;
-            };
-            (idle, sessions.holders(since))
+            (sessions.idle(&slots), sessions.holders(since))
         };
-        if holders.is_empty() {
+        if idle.is_empty() || holders.is_empty() {
             return;
         }
         let orders = self.raft.read(|state| {

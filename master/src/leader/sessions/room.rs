@@ -19,7 +19,7 @@ pub(in crate::leader) struct Holder {
     pub(in crate::leader) is_busy: bool,
 }
 
-/// A worker without anything to run.
+/// A worker with a slot that has nothing to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::leader) struct Idle {
     pub(in crate::leader) want: u32,
@@ -94,25 +94,41 @@ impl Sessions {
         }
     }
 
-    /// Workers with room that no pending grant fills, and nothing in a slot or
-    /// before it.
-    pub(in crate::leader) fn idle(&self) -> BTreeMap<WorkerId, Idle> {
+    /// Workers that wait for work, with room that no pending grant fills.
+    pub(in crate::leader) fn with_room(&self) -> Vec<WorkerId> {
+        let waits = |session: &Session| !session.expiring && session.liveness().want > 0;
+        let all = self.by_worker.iter();
+        all.filter(|(_, session)| waits(session))
+            .map(|(&worker, _)| worker)
+            .collect()
+    }
+
+    /// Of these workers, each with so many slots, those with a slot that nothing is in
+    /// or before.
+    pub(in crate::leader) fn idle(&self, slots: &[(WorkerId, u32)]) -> BTreeMap<WorkerId, Idle> {
         let gathers = |session: &Session, attempt: &AttemptId| {
             attempt.task.kind == TaskKind::Reduce && !session.progress.contains_key(attempt)
         };
-        self.by_worker
-            .iter()
-            .filter(|(_, session)| !session.expiring)
-            .filter(|(_, session)| session.held.iter().all(|held| gathers(session, held)))
-            .map(|(&worker, session)| {
-                let idle = Idle {
-                    want: session.liveness().want,
-                    gathers: !session.held.is_empty(),
-                };
-                (worker, idle)
-            })
-            .filter(|(_, idle)| idle.want > 0)
-            .collect()
+        let idle_of = |&(worker, slots): &(WorkerId, u32)| {
+            let session = self.by_worker.get(&worker)?;
+            let want = session.liveness().want;
+            let of_tasks = |held: &&AttemptId| !held.task.kind.is_control();
+            let tasks = session.held.iter().filter(of_tasks).count();
+            let gathering = session
+                .held
+                .iter()
+                .filter(|it| gathers(session, it))
+                .count();
+            let taken = u32::try_from(tasks - gathering).unwrap_or(u32::MAX);
+            let free = slots.saturating_sub(taken);
+            let idle = Idle {
+                // One that has nothing to run may wait for much.
+                want: if taken == 0 { want } else { want.min(free) },
+                gathers: gathering > 0,
+            };
+            (idle.want > 0 && !session.expiring).then_some((worker, idle))
+        };
+        slots.iter().filter_map(idle_of).collect()
     }
 
     /// Workers from which attempts may be taken: those not asked since `since`.

@@ -77,9 +77,9 @@ impl Gram {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let gram: Self = postcard::from_bytes(bytes).ok()?;
+        let (gram, rest): (Self, _) = postcard::take_from_bytes(bytes).ok()?;
         let triangle = gram.columns.checked_add(1)?.checked_mul(gram.columns)? / 2;
-        (gram.sums.len() == triangle).then_some(gram)
+        (rest.is_empty() && gram.sums.len() == triangle).then_some(gram)
     }
 }
 
