@@ -18,8 +18,8 @@ use vivat_shared::job::{InputFormat, StepSpec};
 
 const REDUCERS: [u32; 3] = [1, 2, 7];
 /// A few records, a piece of the file, all of it.
-const SPLITS: [u64; 3] = [97, 4 << 10, 1 << 30];
-/// The first spills whenever there is something to spill.
+const SPLITS: [u64; 3] = [997, 8 << 10, 1 << 30];
+/// The first spills whenever there is more than one thing to spill.
 const MEMORIES: [usize; 2] = [1, 64 << 20];
 
 /// A program, what it is told, and which files it reads in which format.
@@ -172,13 +172,16 @@ fn check(workloads: &[Workload]) {
             let steps = steps(workload, reducers);
             let expected = bench.expected(workload, &steps);
             assert!(!expected.is_empty(), "{} gives nothing", workload.program);
+            let mut spilled = 0;
             for shape in shapes() {
                 let (found, spills) = bench.run(workload, &steps, shape);
                 let named = format!("{} {:?}", workload.program, workload.parameters);
                 assert!(found == expected, "{named} {reducers} {shape:?}");
-                let spilled = spills > 0;
-                assert_eq!(spilled, shape.memory_bytes == 1, "{named} {shape:?}");
+                let is_tight = shape.memory_bytes == 1;
+                assert!(is_tight || spills == 0, "{named} {shape:?}");
+                spilled += spills;
             }
+            assert!(spilled > 0, "{} never spilled", workload.program);
         }
     }
 }
