@@ -1,7 +1,7 @@
 //! The built-in programs, their catalogue, and a naive oracle of each.
 //!
 //! A program is known by its name in the [`catalogue`]. Its entry says which
-//! parameters it takes, builds an [`Executable`](vivat_engine::Executable) from
+//! parameters it takes, builds an [`Executable`] from
 //! them, and holds an oracle: a one-thread program that shares no code with the
 //! engine and writes the bytes that all parts must have.
 

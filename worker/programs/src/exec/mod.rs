@@ -4,9 +4,9 @@
 //! first tab is the key, behind it the value. A reducer reads the lines of its
 //! partition sorted by key, and what it prints is the output.
 //!
-//! One thread feeds a command and takes what it prints (see [`child`]), and one process
+//! One thread feeds a command and takes what it prints (see `child`), and one process
 //! stands between the two, which leaves nothing behind of what the command started (see
-//! [`supervisor`]). That process is this binary again, with an argument of its own.
+//! `supervisor`). That process is this binary again, with an argument of its own.
 
 mod child;
 mod combine;
