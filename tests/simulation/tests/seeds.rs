@@ -8,9 +8,9 @@
 
 use vivat_simulation::{Evidence, describe, run};
 
-/// Seeds of a run: well under two minutes of one core. `VIVAT_SEEDS` sets
+/// Seeds of a run: about two minutes of one core. `VIVAT_SEEDS` sets
 /// another number, and `VIVAT_FIRST_SEED` where they begin.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 5_000;
 /// Seeds that are run twice.
 const REPEATED_SEEDS: u64 = 100;
 /// Failures that are told before a run gives up.
